@@ -1,0 +1,77 @@
+//! The contract between operator and gateway: the sidecar's name, ports, files and environment.
+//!
+//! The operator writes these into the pod, the gateway reads them; neither has a copy.
+
+use serde_json::{Map, Value as Json};
+
+use crate::manifest::{CallbackTarget, WebSocket};
+
+/// The container's name, as the original Olares injection called it.
+pub const CONTAINER: &str = "olares-ws-sidecar";
+/// Clients connect here, and the app's own admin calls arrive here.
+pub const CLIENT_PORT: u16 = 40010;
+/// `/healthz`, `/readyz` and `/metrics`.
+pub const OPS_PORT: u16 = 40011;
+/// The admin API for other pods; open only while [`ADMIN_TOKEN`] is set.
+pub const REMOTE_ADMIN_PORT: u16 = 40012;
+/// Ports that no app in the same pod can have.
+pub const GATEWAY_PORTS: [u16; 3] = [CLIENT_PORT, OPS_PORT, REMOTE_ADMIN_PORT];
+/// The program's path in the image.
+pub const PROGRAM: &str = "/ws-gateway";
+
+/// The app's callback port, as upstream: `8888`.
+pub const PORT: &str = "WS_PORT";
+/// The app's callback path, as upstream: `/ws/message`.
+pub const URL: &str = "WS_URL";
+/// The rest of the stanza that differs from the defaults, as one JSON object.
+pub const OPTIONS: &str = "WS_OPTIONS";
+/// The bearer token of the admin API.
+pub const ADMIN_TOKEN: &str = "WS_ADMIN_TOKEN";
+/// The directory of the crash journal; unset: no journal.
+pub const JOURNAL: &str = "WS_JOURNAL";
+/// Where the operator mounts the journal's emptyDir.
+pub const JOURNAL_DIR: &str = "/var/lib/ws-gateway";
+
+/// The variables that carry a stanza, in the order in which they stand in the container.
+pub fn to_env(stanza: &WebSocket) -> Vec<(&'static str, String)> {
+    let mut env = vec![
+        (PORT, stanza.target.port.to_string()),
+        (URL, stanza.target.path.to_string()),
+    ];
+    let options = stanza.gateway.changed();
+    if !options.is_empty() {
+        env.push((OPTIONS, Json::Object(options).to_string()));
+    }
+    env
+}
+
+/// The stanza as one document again: what [`to_env`] wrote, or what a person set.
+pub fn stanza_of(target: &CallbackTarget, options: Map<String, Json>) -> Json {
+    let mut stanza = options;
+    stanza.insert("url".to_owned(), Json::from(target.path.as_str()));
+    stanza.insert("port".to_owned(), Json::from(target.port.get()));
+    Json::Object(stanza)
+}
+
+/// The environment variable of a gateway setting: `heartbeat.serverPing` is `WS_HEARTBEAT_SERVER_PING`.
+pub fn variable(key: &str) -> String {
+    let mut name = String::from("WS_");
+    for c in key.chars() {
+        match c {
+            '.' => name.push('_'),
+            c if c.is_ascii_uppercase() => {
+                name.push('_');
+                name.push(c);
+            }
+            c => name.push(c.to_ascii_uppercase()),
+        }
+    }
+    name
+}
+
+/// The flag of a gateway setting, without dashes in front: `heartbeat-server-ping`.
+pub fn flag(key: &str) -> String {
+    variable(key)["WS_".len()..]
+        .to_ascii_lowercase()
+        .replace('_', "-")
+}

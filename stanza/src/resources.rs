@@ -1,0 +1,77 @@
+//! A container's `resources`, checked for shape here and for meaning by the API server.
+
+use serde_json::Value as Json;
+
+use crate::field::Field;
+use crate::node::{Node, Value};
+
+/// `{requests: {cpu: 10m, …}, limits: {…}}` as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resources(pub Json);
+
+impl Field for Resources {
+    const ALLOWED: &'static str =
+        "requests and limits such as {requests: {cpu: 10m, memory: 16Mi}}";
+
+    fn read(node: &Node) -> Option<Self> {
+        let shape = matches!(node.value, Value::Map(_))
+            && node.entries().all(|(key, side)| {
+                matches!(key.name.as_str(), "requests" | "limits")
+                    && matches!(side.value, Value::Map(_))
+                    && side.entries().all(|(_, quantity)| is_quantity(quantity))
+            });
+        shape.then(|| Self(node.to_json()))
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.clone()
+    }
+}
+
+/// Kubernetes' quantities: digits, perhaps a fraction, perhaps a suffix.
+fn is_quantity(node: &Node) -> bool {
+    match &node.value {
+        Value::Integer(number) => *number >= 0,
+        Value::Float(number) => *number >= 0.0,
+        Value::Text(text) => {
+            let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            number.parse::<f64>().is_ok_and(|value| value >= 0.0)
+                && matches!(
+                    &text[number.len()..],
+                    "" | "n"
+                        | "u"
+                        | "m"
+                        | "k"
+                        | "M"
+                        | "G"
+                        | "T"
+                        | "P"
+                        | "Ki"
+                        | "Mi"
+                        | "Gi"
+                        | "Ti"
+                        | "Pi"
+                )
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accepted(yaml: &str) -> bool {
+        Resources::read(&Node::from_yaml(yaml).unwrap()).is_some()
+    }
+
+    #[test]
+    fn shapes() {
+        assert!(accepted(
+            "{requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 0.5}}"
+        ));
+        assert!(!accepted("{request: {cpu: 10m}}"));
+        assert!(!accepted("{requests: {cpu: fast}}"));
+        assert!(!accepted("{requests: [cpu]}"));
+    }
+}

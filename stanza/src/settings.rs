@@ -1,0 +1,422 @@
+//! Every setting of the stanza, once: its type, default and meaning.
+//!
+//! The tables below are the only place a setting is declared. The stanza's keys, the gateway's
+//! flags and environment variables, `--help` and docs/settings.md are all read from them.
+
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde_json::{Map, Value as Json};
+
+use crate::choice::{Expose, Placement, Rollout};
+use crate::field::{ByteSize, CloseCode, Field, HeaderName, MessageType, OriginPattern, UrlPath};
+use crate::node::Node;
+use crate::resources::Resources;
+
+/// What is known of one setting without a value for it.
+pub struct Declaration {
+    /// The key in its group: `serverPing`.
+    pub key: &'static str,
+    pub about: &'static str,
+    /// What is allowed, as the end of "expected …".
+    pub allowed: &'static str,
+    /// `true` for settings that a flag without a value switches on.
+    pub switch: bool,
+}
+
+/// Settings that stand together under one key of the stanza.
+pub trait Group: Default {
+    const DECLARATIONS: &'static [Declaration];
+    /// `None`: no such key. `Some(Err(allowed))`: the value is wrong.
+    fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>>;
+    /// The canonical value of a declared key.
+    fn value(&self, key: &str) -> Json;
+}
+
+macro_rules! group {
+    (
+        $(#[$outer:meta])*
+        $name:ident {
+            $( $(#[doc = $about:literal])+ $key:literal $field:ident: $kind:ty = $default:expr; )+
+        }
+    ) => {
+        $(#[$outer])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $name {
+            $( $(#[doc = $about])+ pub $field: $kind, )+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $field: $default, )+ }
+            }
+        }
+
+        impl Group for $name {
+            const DECLARATIONS: &'static [Declaration] = &[
+                $( Declaration {
+                    key: $key,
+                    about: concat!($($about),+),
+                    allowed: <$kind as Field>::ALLOWED,
+                    switch: is_switch(stringify!($kind)),
+                }, )+
+            ];
+
+            fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>> {
+                match key {
+                    $( $key => Some(match <$kind as Field>::read(node) {
+                        Some(value) => { self.$field = value; Ok(()) }
+                        None => Err(<$kind as Field>::ALLOWED),
+                    }), )+
+                    _ => None,
+                }
+            }
+
+            fn value(&self, key: &str) -> Json {
+                match key {
+                    $( $key => self.$field.to_json(), )+
+                    _ => Json::Null,
+                }
+            }
+        }
+    };
+}
+
+group! {
+    /// Directly under `websocket`: which requests become WebSockets.
+    Routes {
+        /// The path that upgrades to a WebSocket.
+        "path" path: UrlPath = UrlPath::new("/ws").expect("a path");
+        /// The app's path that is asked before each upgrade, as nginx `auth_request` does.
+        /// 2xx lets the client in; any other answer goes back to it unchanged. Unset: everyone is let in.
+        "auth" auth: Option<UrlPath> = None;
+        /// Origins that browsers may connect from. Empty: any. A client that sends no
+        /// `Origin` header is no browser and is not held back by this list.
+        "origins" origins: Vec<OriginPattern> = Vec::new();
+        /// Messages whose `event`, else `type`, else first array element equals `type` are
+        /// posted to that `url` as well.
+        "types" types: Vec<MessageType> = Vec::new();
+    }
+}
+
+group! {
+    /// `heartbeat`: when a silent client counts as gone.
+    Heartbeat {
+        /// How often clients are expected to ping, and how often `serverPing` does.
+        "interval" interval: Duration = Duration::from_secs(30);
+        /// A client that has been silent for so long is closed with 4408. 0: never.
+        "timeout" timeout: Duration = Duration::from_secs(45);
+        /// Send WebSocket pings every interval; a client that has not answered by the next is cut off.
+        "serverPing" server_ping: bool = false;
+        /// Only `{"event":"ping"}` counts as life, as in the original Olares gateway; else any frame does.
+        "strict" strict: bool = false;
+    }
+}
+
+group! {
+    /// `callback`: how the app is called.
+    Callback {
+        /// How long the app may take to answer one callback. Later counts as a failure: it is
+        /// logged and counted, and the connection goes on.
+        "timeout" timeout: Duration = Duration::from_secs(30);
+        /// How long an event that provably did not arrive is sent again, with back-off;
+        /// then the client is closed with 1013.
+        "retryFor" retry_for: Duration = Duration::from_secs(10);
+        /// How many callbacks may be under way at once, over all connections.
+        "concurrency" concurrency: u32 = 1000;
+        /// How many messages of one connection may wait for the app before reading from that
+        /// client stops.
+        "queue" queue: u32 = 16;
+    }
+}
+
+group! {
+    /// `identity`: who a client is.
+    Identity {
+        /// Request headers that name the user, first that is present. Only from trusted peers;
+        /// dropped from anyone else's request.
+        "headers" headers: Vec<HeaderName> = vec![HeaderName::from_static("x-bfl-user")];
+        /// Peers whose identity headers count.
+        "trustedProxies" trusted_proxies: Vec<IpNet> = loopback();
+    }
+}
+
+group! {
+    /// `identity.jwt`: a token that names the user, checked by the gateway itself.
+    Jwt {
+        /// The shared secret of HS256, HS384 and HS512 tokens.
+        "secret" secret: Option<Secret> = None;
+        /// The JSON Web Key Set (RFC 7517) of public keys that verify RS, PS, ES and EdDSA tokens.
+        "jwks" jwks: Option<KeySet> = None;
+        /// A file that holds such a key set; read at the start.
+        "jwksFile" jwks_file: Option<String> = None;
+        /// The cookie that carries the token; `Authorization: Bearer` is looked at first.
+        "cookie" cookie: String = "ID_TOKEN".to_owned();
+        /// The claim that names the user.
+        "claim" claim: String = "preferred_username".to_owned();
+        /// The issuer (`iss`) that a token must have. Unset: any.
+        "issuer" issuer: Option<String> = None;
+        /// The audience (`aud`) that a token must have. Unset: any.
+        "audience" audience: Option<String> = None;
+        /// Refuse upgrades without a valid token (401).
+        "required" required: bool = false;
+    }
+}
+
+group! {
+    /// `limits`: what one client, and all of them, may take.
+    Limits {
+        /// Bytes of one message from a client; more closes with 1009.
+        "message" message: ByteSize = ByteSize(1 << 20);
+        /// Open connections in all; more are answered 503.
+        "connections" connections: u32 = 10_000;
+        /// Open connections of one named user; more are answered 429. 0: no limit.
+        "connectionsPerUser" connections_per_user: u32 = 1000;
+        /// Messages per second of one client, averaged over ten seconds; more closes with 1008. 0: no limit.
+        "messageRate" message_rate: u32 = 0;
+        /// Bytes that may wait for one client that reads slowly; more closes with 1013.
+        "outbox" outbox: ByteSize = ByteSize(256 << 10);
+        /// Bytes that may wait in all, to and from clients; beyond, the connection that asks for
+        /// more is closed with 1013.
+        "buffered" buffered: ByteSize = ByteSize(64 << 20);
+        /// How long a client may take to send its upgrade request.
+        "handshake" handshake: Duration = Duration::from_secs(10);
+        /// How long a client may take to answer a close frame before the connection is cut.
+        "close" close: Duration = Duration::from_secs(5);
+        /// Bytes of one admin request's body; more is answered 413.
+        "adminBody" admin_body: ByteSize = ByteSize(16 << 20);
+    }
+}
+
+group! {
+    /// `drain`: how clients are sent away on SIGTERM.
+    Drain {
+        /// How long closing all clients and telling the app may take in all.
+        "timeout" timeout: Duration = Duration::from_secs(20);
+        /// Clients are closed one by one over so long, so that they do not reconnect at once.
+        "spread" spread: Duration = Duration::from_secs(1);
+        /// The close code: 1001 (going away) or 1012 (service restart).
+        "code" code: CloseCode = CloseCode(1001);
+    }
+}
+
+group! {
+    /// What the operator alone reads.
+    Operator {
+        /// The entrance whose pods get the gateway, by name. Unset: the first.
+        "entrance" entrance: Option<String> = None;
+        /// How clients reach the gateway: `entrance`, `service` or `none`. Unset: `service`, on Olares `entrance`.
+        "expose" expose: Option<Expose> = None;
+        /// Where the gateway stands in the pod: `container` or `native` (an init container that always restarts).
+        "sidecar" sidecar: Placement = Placement::Container;
+        /// Whether a changed stanza restarts the app's pods: `auto` or `notify`.
+        "rollout" rollout: Rollout = Rollout::Auto;
+        /// The gateway container's requests and limits, as Kubernetes writes them.
+        "resources" resources: Option<Resources> = None;
+    }
+}
+
+group! {
+    /// What the operator reads under `drain`.
+    OperatorDrain {
+        /// Give app containers that have no preStop hook a short sleep, so that close callbacks find the app alive.
+        "holdApp" hold_app: bool = false;
+    }
+}
+
+/// A value that is never shown: its canonical form is for the gateway's environment only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Field for Secret {
+    const ALLOWED: &'static str = "a text that is not empty";
+
+    fn read(node: &Node) -> Option<Self> {
+        node.as_text()
+            .filter(|text| !text.is_empty())
+            .map(|text| Self(text.to_owned()))
+    }
+
+    fn to_json(&self) -> Json {
+        Json::from(self.0.as_str())
+    }
+}
+
+/// A JSON Web Key Set as it stands; the gateway parses the keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeySet(pub Json);
+
+impl Field for KeySet {
+    const ALLOWED: &'static str = "a JSON Web Key Set: {keys: [...]}";
+
+    /// A map, or the JSON text of one: flags and environment variables have no maps.
+    fn read(node: &Node) -> Option<Self> {
+        let set = match node.as_text() {
+            Some(text) => serde_json::from_str(text).ok()?,
+            None => node.to_json(),
+        };
+        set.get("keys")
+            .is_some_and(Json::is_array)
+            .then_some(Self(set))
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.clone()
+    }
+}
+
+fn loopback() -> Vec<IpNet> {
+    ["127.0.0.0/8", "::1/128"]
+        .map(|net| net.parse().expect("a network"))
+        .to_vec()
+}
+
+const fn is_switch(kind: &str) -> bool {
+    matches!(kind.as_bytes(), b"bool")
+}
+
+// === the groups together ===
+
+/// What the gateway reads of the stanza.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Gateway {
+    pub routes: Routes,
+    pub heartbeat: Heartbeat,
+    pub callback: Callback,
+    pub identity: Identity,
+    pub jwt: Jwt,
+    pub limits: Limits,
+    pub drain: Drain,
+}
+
+/// A setting with the place it has in the stanza.
+pub struct Setting {
+    /// The whole key: `heartbeat.serverPing`.
+    pub key: String,
+    pub about: &'static str,
+    pub allowed: &'static str,
+    pub default: Json,
+    pub switch: bool,
+    pub reader: Reader,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    Gateway,
+    Operator,
+}
+
+/// Calls `$visit!(prefix, group)` for each of the gateway's groups.
+macro_rules! each_group {
+    ($settings:expr, $visit:ident) => {
+        $visit!("", $settings.routes);
+        $visit!("heartbeat", $settings.heartbeat);
+        $visit!("callback", $settings.callback);
+        $visit!("identity", $settings.identity);
+        $visit!("identity.jwt", $settings.jwt);
+        $visit!("limits", $settings.limits);
+        $visit!("drain", $settings.drain);
+    };
+}
+
+impl Gateway {
+    /// Sets `heartbeat.timeout` and the like. `None`: the gateway has no such setting.
+    pub fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>> {
+        let (prefix, name) = key.rsplit_once('.').unwrap_or(("", key));
+        macro_rules! set {
+            ($prefix:literal, $group:expr) => {
+                if prefix == $prefix {
+                    return $group.set(name, node);
+                }
+            };
+        }
+        each_group!(self, set);
+        None
+    }
+
+    /// The settings that differ from the defaults, nested as in the stanza: what the operator
+    /// hands to the gateway, and what the injection hash covers.
+    pub fn changed(&self) -> Map<String, Json> {
+        let mut changed = Map::new();
+        macro_rules! collect {
+            ($prefix:literal, $group:expr) => {
+                collect(&mut changed, $prefix, &$group);
+            };
+        }
+        each_group!(self, collect);
+        changed
+    }
+}
+
+/// Every setting there is beside `url` and `port`.
+pub fn catalogue() -> Vec<Setting> {
+    let mut all = Vec::new();
+    let gateway = Gateway::default();
+    macro_rules! list {
+        ($prefix:literal, $group:expr) => {
+            list(&mut all, $prefix, &$group, Reader::Gateway);
+        };
+    }
+    each_group!(gateway, list);
+    list(&mut all, "", &Operator::default(), Reader::Operator);
+    list(
+        &mut all,
+        "drain",
+        &OperatorDrain::default(),
+        Reader::Operator,
+    );
+    all
+}
+
+fn list<G: Group>(all: &mut Vec<Setting>, prefix: &str, group: &G, reader: Reader) {
+    all.extend(G::DECLARATIONS.iter().map(|declaration| Setting {
+        key: join(prefix, declaration.key),
+        about: declaration.about.trim(),
+        allowed: declaration.allowed,
+        default: group.value(declaration.key),
+        switch: declaration.switch,
+        reader,
+    }));
+}
+
+fn collect<G: Group>(changed: &mut Map<String, Json>, prefix: &str, group: &G) {
+    let default = G::default();
+    for declaration in G::DECLARATIONS {
+        let value = group.value(declaration.key);
+        if value != default.value(declaration.key) {
+            insert(changed, prefix, declaration.key, value);
+        }
+    }
+}
+
+pub(crate) fn join(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{prefix}.{key}")
+    }
+}
+
+fn insert(map: &mut Map<String, Json>, prefix: &str, key: &str, value: Json) {
+    let mut inner = map;
+    for part in prefix.split('.').filter(|part| !part.is_empty()) {
+        let entry = inner
+            .entry(part)
+            .or_insert_with(|| Json::Object(Map::new()));
+        let Json::Object(next) = entry else { return };
+        inner = next;
+    }
+    inner.insert(key.to_owned(), value);
+}

@@ -1,0 +1,189 @@
+//! What a manifest says, and what its errors say: each with the place and what is allowed.
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests: an unexpected error is a failure"
+)]
+
+use stanza::settings::catalogue;
+use stanza::{Manifest, env};
+
+const FILE: &str = "OlaresManifest.yaml";
+
+fn manifest(stanza: &str) -> String {
+    format!(
+        "olaresManifest.version: '0.10.0'\nmetadata:\n  name: chat\nentrances:\n- name: chat\n  host: chat-svc\n  port: 8888\noptions:\n{stanza}"
+    )
+}
+
+#[track_caller]
+fn read(stanza: &str) -> Manifest {
+    Manifest::from_yaml(FILE, &manifest(stanza)).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+#[track_caller]
+fn errors(stanza: &str, expected: &[&str]) {
+    let problems = Manifest::from_yaml(FILE, &manifest(stanza)).unwrap_err();
+    let found: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn three_lines_are_enough() {
+    let manifest = read("  websocket:\n    url: /ws/message\n    port: 8888\n");
+    let stanza = manifest.websocket.as_ref().unwrap();
+    assert_eq!(stanza.target.path.as_str(), "/ws/message");
+    assert_eq!(stanza.target.port.get(), 8888);
+    assert_eq!(manifest.entrance().unwrap().host, "chat-svc");
+    assert_eq!(manifest.name.as_deref(), Some("chat"));
+    assert!(manifest.warnings.is_empty());
+    assert_eq!(
+        env::to_env(stanza),
+        [
+            ("WS_PORT", "8888".to_owned()),
+            ("WS_URL", "/ws/message".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn the_older_spelling_is_read() {
+    let manifest = read("  wsConfig: {url: /ws, port: '80'}\n");
+    assert_eq!(manifest.websocket.unwrap().target.port.get(), 80);
+}
+
+#[test]
+fn no_stanza_is_no_error() {
+    assert_eq!(read("  policies: []\n").websocket, None);
+    assert_eq!(Manifest::from_yaml(FILE, "").unwrap().websocket, None);
+}
+
+#[test]
+fn a_wrong_port_is_named_with_its_place_and_the_range() {
+    errors(
+        "  websocket:\n    url: /ws/message\n    port: 70000\n",
+        &[
+            "OlaresManifest.yaml:11:11: error: options.websocket.port: 70000 is not allowed here; \
+           expected the app's port, 1 to 65535 (40010 to 40012 are the gateway's own)",
+        ],
+    );
+}
+
+#[test]
+fn every_error_is_reported_at_once() {
+    errors(
+        "  websocket: {url: ws, port: 40010, heartbeat: {timeout: soon}, limits: 5}\n",
+        &[
+            "OlaresManifest.yaml:9:20: error: options.websocket.url: \"ws\" is not allowed here; \
+             expected a path that begins with a slash and has no blanks, such as /ws/message",
+            "OlaresManifest.yaml:9:30: error: options.websocket.port: 40010 is not allowed here; \
+             expected the app's port, 1 to 65535 (40010 to 40012 are the gateway's own)",
+            "OlaresManifest.yaml:9:58: error: options.websocket.heartbeat.timeout: \"soon\" is not \
+             allowed here; expected a duration such as 30s, 500ms or 2m (a bare number is seconds)",
+            "OlaresManifest.yaml:9:73: error: options.websocket.limits: 5 is not allowed here; \
+             expected a map",
+        ],
+    );
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    errors(
+        "  websocket: {port: 80}\n",
+        &[
+            "OlaresManifest.yaml:9:14: error: options.websocket.url: is missing; expected a path \
+           that begins with a slash and has no blanks, such as /ws/message",
+        ],
+    );
+}
+
+#[test]
+fn an_entrance_that_does_not_exist_is_an_error() {
+    errors(
+        "  websocket: {url: /ws, port: 80, entrance: caht}\n",
+        &[
+            "OlaresManifest.yaml: error: options.websocket.entrance: no entrance is called \
+           \"caht\"; expected chat",
+        ],
+    );
+}
+
+#[test]
+fn unknown_keys_warn_and_suggest() {
+    let manifest =
+        read("  websocket: {url: /ws, port: 80, heart_beat: 1, Auth: /a, nats: {}, zzz: 1}\n");
+    let found: Vec<String> = manifest
+        .warnings
+        .iter()
+        .map(|problem| problem.message.clone())
+        .collect();
+    assert_eq!(
+        found,
+        [
+            "is no setting and is ignored",
+            "is no setting and is ignored; did you mean auth?",
+            "is not supported yet and is ignored",
+            "is no setting and is ignored",
+        ]
+    );
+}
+
+#[test]
+fn an_object_is_validated_by_field_path() {
+    let spec = serde_json::json!({"options": {"websocket": {"url": "/ws", "port": 0}}});
+    let problems = Manifest::from_json("AppManifest chat", "spec", &spec).unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "AppManifest chat: error: spec.options.websocket.port: 0 is not allowed here; \
+         expected the app's port, 1 to 65535 (40010 to 40012 are the gateway's own)"
+    );
+}
+
+#[test]
+fn text_that_is_no_yaml_has_a_place() {
+    let problems = Manifest::from_yaml(FILE, "options:\n  websocket: {url: /ws\n").unwrap_err();
+    let text = problems.to_string();
+    assert!(text.starts_with("OlaresManifest.yaml:"), "{text}");
+    assert!(text.contains("not valid YAML"), "{text}");
+}
+
+#[test]
+fn the_environment_carries_only_what_differs_and_reads_back() {
+    let manifest = read(
+        "  websocket: {url: /ws, port: 80, heartbeat: {timeout: 0, interval: 30}, \
+         origins: ['https://a.example'], identity: {trustedProxies: [10.0.0.0/8]}, rollout: notify}\n",
+    );
+    let stanza = manifest.websocket.unwrap();
+    let env = env::to_env(&stanza);
+    assert_eq!(env[2].0, "WS_OPTIONS");
+    assert_eq!(
+        env[2].1,
+        r#"{"origins":["https://a.example"],"heartbeat":{"timeout":"0s"},"identity":{"trustedProxies":["10.0.0.0/8"]}}"#
+    );
+    let options = serde_json::from_str(&env[2].1).unwrap();
+    let document =
+        serde_json::json!({"options": {"websocket": env::stanza_of(&stanza.target, options)}});
+    let again = Manifest::from_json("environment", "", &document)
+        .unwrap()
+        .websocket
+        .unwrap();
+    assert_eq!(again.gateway, stanza.gateway);
+}
+
+#[test]
+fn flags_and_variables_are_derived_from_keys() {
+    assert_eq!(
+        env::variable("identity.jwt.jwksFile"),
+        "WS_IDENTITY_JWT_JWKS_FILE"
+    );
+    assert_eq!(
+        env::flag("limits.connectionsPerUser"),
+        "limits-connections-per-user"
+    );
+    let mut flags: Vec<String> = catalogue()
+        .iter()
+        .map(|setting| env::flag(&setting.key))
+        .collect();
+    flags.sort();
+    flags.dedup();
+    assert_eq!(flags.len(), catalogue().len());
+}
