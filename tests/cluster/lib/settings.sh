@@ -45,3 +45,22 @@ recorded_process_lives() {
   [ "$start" = "$(start_time "$pid")" ]
 }
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20 || true; }
+children() { xargs -n1 <"/proc/$1/task/$1/children" 2>/dev/null; }
+
+require_root() {
+  [ "$(id -u)" != 0 ] || return 0
+  say "needs root to start a cluster; or set KUBECONFIG to a disposable one and WS_CLUSTER=existing"
+  exit 77
+}
+
+# Removes the cgroups of runs that were killed: the only thing that outlives one. Their names
+# ("ws-cluster-PID-STARTTIME") say whose they are. With an argument, of that living run too.
+remove_cgroups() {
+  local top pid start
+  for top in /sys/fs/cgroup/ws-cluster-* /sys/fs/cgroup/*/ws-cluster-*; do
+    [ -d "$top" ] || continue
+    IFS=- read -r _ _ pid start <<<"${top##*/}"
+    [ "$pid" = "${1:-}" ] || [ "$start" != "$(start_time "$pid")" ] || continue
+    find "$top" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+  done
+}
