@@ -48,7 +48,10 @@ start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20 || tr
 children() { xargs -n1 <"/proc/$1/task/$1/children" 2>/dev/null; }
 
 require_root() {
-  [ "$(id -u)" != 0 ] || return 0
+  if [ "$(id -u)" = 0 ]; then
+    unshare --pid --fork --mount --net true 2>/dev/null && return
+    say "root may not make namespaces here (a container without --privileged?)"
+  fi
   say "needs root to start a cluster; or set KUBECONFIG to a disposable one and WS_CLUSTER=existing"
   exit 77
 }
