@@ -13,4 +13,4 @@ pub mod problem;
 pub mod resources;
 pub mod settings;
 
-pub use manifest::{CallbackTarget, Entrance, Manifest, WebSocket};
+pub use manifest::{CallbackTarget, Entrance, Manifest, WebSocket, gateway_options};

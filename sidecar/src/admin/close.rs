@@ -1,0 +1,27 @@
+//! `close`: everyone who is selected is sent away, at once.
+
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::Refusal;
+use super::body::{BodyError, Fields};
+use crate::callback::Transport;
+use crate::gateway::Gateway;
+use crate::selector::{Criteria, Selector};
+use crate::ws::CloseReason;
+
+pub(super) fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, body: &[u8]) -> Result<Json, Refusal> {
+    let (selector, reason) = parse(body).map_err(|error| Refusal::bad(error.to_string()))?;
+    let connections = gateway.registry.select(&selector);
+    for connection in &connections {
+        connection.close(reason.clone());
+    }
+    Ok(serde_json::json!({"matched": connections.len()}))
+}
+
+fn parse(body: &[u8]) -> Result<(Selector, CloseReason), BodyError> {
+    let fields = Fields::parse(body)?;
+    let criteria = Criteria { conns: fields.ids("conns")?, ..fields.criteria()? };
+    Ok((Fields::selector(criteria, "conns, users, tokens or namespace")?, fields.close_reason()?))
+}

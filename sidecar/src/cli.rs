@@ -1,0 +1,158 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use stanza::env;
+use stanza::settings::{Reader, Setting, catalogue};
+
+use crate::{connect, dev, healthcheck, run};
+
+/// Gives an app WebSockets: it gets every open, message and close as an HTTP POST, and sends,
+/// closes and lists through an HTTP API on the same port.
+#[derive(Parser)]
+#[command(name = "ws-gateway", version, arg_required_else_help = false)]
+struct Cli {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Serve clients (the default)
+    Run(Box<RunArgs>),
+    /// Serve a chart's app on loopback, with the settings of its OlaresManifest.yaml
+    Dev(Box<DevArgs>),
+    /// Talk to a gateway: lines from standard input are sent, messages are printed
+    Connect(connect::ConnectArgs),
+    /// Exit 0 if a running gateway is alive (for exec probes)
+    Healthcheck(healthcheck::HealthcheckArgs),
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// The app's port. Unset: no callbacks
+    #[arg(long, env = env::PORT, value_name = "PORT")]
+    pub port: Option<String>,
+    /// The app's callback path, such as /ws/message
+    #[arg(long, env = env::URL, value_name = "PATH")]
+    pub url: Option<String>,
+    /// Settings as one JSON object, as the operator passes them; single flags count more
+    #[arg(long, env = env::OPTIONS, value_name = "JSON", hide_env_values = true)]
+    pub options: Option<String>,
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct DevArgs {
+    /// A chart folder, or an OlaresManifest.yaml
+    pub chart: PathBuf,
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}
+
+/// What concerns the process and not the protocol.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Process")]
+pub struct ProcessArgs {
+    /// Where clients and the app's admin calls arrive
+    #[arg(long, env = "WS_LISTEN", value_name = "ADDRESS", default_value = "[::]:40010")]
+    pub listen: SocketAddr,
+    /// Where /healthz, /readyz and /metrics are
+    #[arg(long, env = "WS_OPS_LISTEN", value_name = "ADDRESS", default_value = "[::]:40011")]
+    pub ops_listen: SocketAddr,
+    /// Where the admin API is for other pods; open only with an admin token
+    #[arg(long, env = "WS_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "[::]:40012")]
+    pub admin_listen: SocketAddr,
+    /// Bearer token of the admin API: then it is asked of everyone, and other pods may use the API
+    #[arg(long, env = env::ADMIN_TOKEN, value_name = "TOKEN", hide_env_values = true)]
+    pub admin_token: Option<String>,
+    /// Directory of the crash journal. Unset: none
+    #[arg(long, env = env::JOURNAL, value_name = "DIR")]
+    pub journal: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, or a filter such as ws_gateway::session=debug
+    #[arg(long, env = "WS_LOG", value_name = "FILTER", default_value = "info")]
+    pub log: String,
+    /// How it is logged
+    #[arg(long, env = "WS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub log_format: String,
+    /// Worker threads. Unset: as many as the container's CPU limit allows
+    #[arg(long, env = "WS_THREADS", value_name = "N")]
+    pub threads: Option<usize>,
+}
+
+pub fn main() -> ExitCode {
+    let matches = command().get_matches_from(with_default_subcommand(std::env::args_os().collect()));
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let given = matches.subcommand().map(|(_, matches)| given_settings(matches)).unwrap_or_default();
+    let result = match cli.command {
+        Subcommands::Run(args) => run::main(&args, &given),
+        Subcommands::Dev(args) => dev::main(&args, &given),
+        Subcommands::Connect(args) => connect::main(args),
+        Subcommands::Healthcheck(args) => healthcheck::main(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("ws-gateway: {error:#}\n").as_bytes());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The whole command line, with a flag for each setting of the stanza.
+pub fn command() -> Command {
+    let with_settings = |command: Command| command.args(settings().iter().map(flag));
+    Cli::command().mut_subcommand("run", with_settings).mut_subcommand("dev", with_settings)
+}
+
+fn settings() -> Vec<Setting> {
+    catalogue().into_iter().filter(|setting| setting.reader == Reader::Gateway).collect()
+}
+
+fn flag(setting: &Setting) -> Arg {
+    let heading = setting.key.rsplit_once('.').map_or("Settings", |(group, _)| group).to_owned();
+    let default = match &setting.default {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::Array(items) if items.is_empty() => String::new(),
+        serde_json::Value::Array(items) => {
+            let items: Vec<_> = items.iter().map(plain).collect();
+            format!(" [default: {}]", items.join(","))
+        }
+        default => format!(" [default: {}]", plain(default)),
+    };
+    let arg = Arg::new(setting.key.clone())
+        .long(env::flag(&setting.key))
+        .env(env::variable(&setting.key))
+        .hide_env_values(true)
+        .value_name("VALUE")
+        .help_heading(heading)
+        .help(format!("{} Expected: {}.{default}", setting.about, setting.allowed));
+    if setting.switch { arg.num_args(0..=1).default_missing_value("true") } else { arg }
+}
+
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// The settings that were given as flags or variables, by key.
+fn given_settings(matches: &ArgMatches) -> Vec<(String, String)> {
+    let given = |setting: Setting| {
+        let value = matches.try_get_one::<String>(&setting.key).ok().flatten()?.clone();
+        Some((setting.key, value))
+    };
+    settings().into_iter().filter_map(given).collect()
+}
+
+/// `ws-gateway --port 8888` is `ws-gateway run --port 8888`.
+fn with_default_subcommand(mut args: Vec<std::ffi::OsString>) -> Vec<std::ffi::OsString> {
+    let first = args.get(1).and_then(|arg| arg.to_str()).unwrap_or_default();
+    let for_run = first.starts_with("--") && !matches!(first, "--help" | "--version");
+    if args.len() < 2 || for_run {
+        args.insert(1.min(args.len()), "run".into());
+    }
+    args
+}

@@ -1,0 +1,242 @@
+//! What the rest of the gateway can do with one open connection: send to it, close it, ask who
+//! it is. The session that owns the socket is woken through here and through nothing else.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::HeaderValue;
+
+use crate::budget::Budget;
+use crate::identity::{ConnectionId, Identity};
+use crate::ws::CloseReason;
+
+#[derive(Debug)]
+pub struct Connection {
+    pub id: ConnectionId,
+    pub user_agent: Option<Box<str>>,
+    /// The client's Cookie header, as it goes along on every callback.
+    pub cookie: Option<Box<HeaderValue>>,
+    pub opened_at: SystemTime,
+    /// Milliseconds on the gateway's clock, or [`HELD`].
+    last_seen: AtomicU64,
+    /// A server ping is out that the client has not answered.
+    awaiting_pong: AtomicBool,
+    shared: Mutex<Shared>,
+}
+
+/// `last_seen` of a client that is not read from: it is the app that is slow, not the client.
+const HELD: u64 = u64::MAX;
+
+/// What a queued frame costs beside its bytes.
+const FRAME_OVERHEAD: usize = 64;
+
+#[derive(Debug)]
+struct Shared {
+    identity: Identity,
+    /// Frames that wait for the socket. Bounded by `limits.outbox` and `limits.buffered`;
+    /// overflow closes the connection as a slow reader.
+    outbox: VecDeque<Queued>,
+    outbox_bytes: usize,
+    close: Option<Box<CloseReason>>,
+    /// Nothing is accepted any more.
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    frame: Bytes,
+    /// This recipient's share of the frame in the common budget.
+    cost: usize,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Push {
+    Queued,
+    /// The connection is going away.
+    Closed,
+    /// There was no room; the connection is being closed for it.
+    Overflow,
+}
+
+/// What others asked of a session since it last looked.
+#[derive(Debug, Default)]
+pub struct Requests {
+    pub close: Option<CloseReason>,
+    pub outgoing: bool,
+}
+
+impl Connection {
+    pub fn new(id: ConnectionId, identity: Identity, user_agent: Option<Box<str>>, cookie: Option<HeaderValue>) -> Self {
+        let shared = Shared {
+            identity,
+            outbox: VecDeque::new(),
+            outbox_bytes: 0,
+            close: None,
+            closed: false,
+            waker: None,
+        };
+        Self {
+            id,
+            user_agent,
+            cookie: cookie.map(Box::new),
+            opened_at: SystemTime::now(),
+            last_seen: AtomicU64::new(0),
+            awaiting_pong: AtomicBool::new(false),
+            shared: Mutex::new(shared),
+        }
+    }
+
+    pub fn with_identity<R>(&self, look: impl FnOnce(&Identity) -> R) -> R {
+        look(&self.lock().identity)
+    }
+
+    pub(crate) fn replace_identity(&self, identity: Identity) -> Identity {
+        std::mem::replace(&mut self.lock().identity, identity)
+    }
+
+    /// Queues a frame. `recipients` share its bytes in the budget.
+    pub fn push(&self, frame: Bytes, recipients: usize, limit: usize, budget: &Budget) -> Push {
+        let mut shared = self.lock();
+        if shared.closed {
+            return Push::Closed;
+        }
+        let size = frame.len() + FRAME_OVERHEAD;
+        let cost = frame.len() / recipients.max(1) + FRAME_OVERHEAD;
+        // One frame is always taken: a message larger than the outbox is no sign of slowness.
+        let full = !shared.outbox.is_empty() && shared.outbox_bytes + size > limit;
+        let reason = if full {
+            CloseReason::SlowReader
+        } else if budget.take(cost) {
+            shared.outbox.push_back(Queued { frame, cost });
+            shared.outbox_bytes += size;
+            shared.wake();
+            return Push::Queued;
+        } else {
+            CloseReason::Overloaded
+        };
+        shared.close(reason);
+        Push::Overflow
+    }
+
+    /// Asks the session to close; the first reason counts.
+    pub fn close(&self, reason: CloseReason) {
+        self.lock().close(reason);
+    }
+
+    /// What was asked for, and wake `context` when more is.
+    pub(crate) fn poll_requests(&self, context: &Context<'_>) -> Requests {
+        let mut shared = self.lock();
+        if !shared.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            shared.waker = Some(context.waker().clone());
+        }
+        Requests {
+            close: shared.close.take().map(|reason| *reason),
+            outgoing: !shared.outbox.is_empty(),
+        }
+    }
+
+    /// What to write next: one frame as it is shared, or several small ones in one piece.
+    pub(crate) fn take_outgoing(&self, budget: &Budget) -> Option<Bytes> {
+        const GATHER: usize = 16 << 10;
+        let mut shared = self.lock();
+        let first = shared.pop(budget)?;
+        let fits = |shared: &Shared, so_far: usize| {
+            shared.outbox.front().is_some_and(|next| so_far + next.frame.len() <= GATHER)
+        };
+        if !fits(&shared, first.len()) {
+            return Some(first);
+        }
+        let mut gathered = Vec::from(first);
+        while fits(&shared, gathered.len()) {
+            match shared.pop(budget) {
+                Some(next) => gathered.extend_from_slice(&next),
+                None => break,
+            }
+        }
+        Some(gathered.into())
+    }
+
+    /// Bytes that wait for this client.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().outbox_bytes
+    }
+
+    /// From now on frames are refused. What waits is kept, or thrown away.
+    pub(crate) fn shut(&self, discard: bool, budget: &Budget) {
+        let mut shared = self.lock();
+        shared.closed = true;
+        if discard {
+            while shared.pop(budget).is_some() {}
+            shared.outbox = VecDeque::new();
+        }
+    }
+
+    // --- heartbeat ---
+
+    pub(crate) fn seen(&self, now_ms: u64) {
+        self.last_seen.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Stops the deadline until the next [`Self::seen`].
+    pub(crate) fn hold_deadline(&self) {
+        self.last_seen.store(HELD, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.last_seen.load(Ordering::Relaxed) == HELD
+    }
+
+    pub(crate) fn silent_ms(&self, now_ms: u64) -> u64 {
+        match self.last_seen.load(Ordering::Relaxed) {
+            HELD => 0,
+            seen => now_ms.saturating_sub(seen),
+        }
+    }
+
+    /// Notes that a server ping goes out; whether the one before is still unanswered.
+    pub(crate) fn ping_sent(&self) -> bool {
+        self.awaiting_pong.swap(true, Ordering::Relaxed)
+    }
+
+    pub(crate) fn pong_received(&self) {
+        self.awaiting_pong.store(false, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn pop(&mut self, budget: &Budget) -> Option<Bytes> {
+        let Queued { frame, cost } = self.outbox.pop_front()?;
+        self.outbox_bytes -= frame.len() + FRAME_OVERHEAD;
+        budget.give_back(cost);
+        if self.outbox.is_empty() {
+            // The queue's memory is for those who are behind.
+            self.outbox = VecDeque::new();
+        }
+        Some(frame)
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        if self.closed {
+            return;
+        }
+        self.closed = true;
+        self.close = Some(Box::new(reason));
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! SIGTERM: clients are sent away, the app hears of every close, then the program ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::callback::Transport;
+use crate::gateway::Gateway;
+use crate::ws::CloseReason;
+
+/// Waits for SIGTERM or SIGINT.
+pub(crate) async fn requested() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// Closes all clients, over `drain.spread`, and waits until the app knows, for at most
+/// `drain.timeout`. What it does not know then is in the journal.
+pub(crate) async fn run<T: Transport>(gateway: &Arc<Gateway<T>>, sessions: &TaskTracker) {
+    gateway.start_draining();
+    let settings = &gateway.settings.drain;
+    info!(connections = gateway.registry.len(), "shutting down");
+    let all = async {
+        close_all(gateway, settings.spread).await;
+        sessions.close();
+        sessions.wait().await;
+    };
+    match tokio::time::timeout(settings.timeout, all).await {
+        Ok(()) => info!("all connections are closed"),
+        Err(_) => warn!(connections = sessions.len(), timeout = ?settings.timeout, "not all connections could be closed in time"),
+    }
+}
+
+async fn close_all<T: Transport>(gateway: &Gateway<T>, spread: Duration) {
+    let reason = CloseReason::Shutdown { code: gateway.settings.drain.code.0 };
+    let total = gateway.registry.len().max(1);
+    // One that was just being let in shows up late, so it is looked for until nobody is left.
+    let started = tokio::time::Instant::now();
+    let (mut after, mut closed) = (None, 0_usize);
+    loop {
+        let mut piece = Vec::new();
+        after = gateway.registry.walk(after, 64, |connection| piece.push(Arc::clone(connection)));
+        for connection in &piece {
+            connection.close(reason.clone());
+        }
+        closed += piece.len();
+        if after.is_none() {
+            return;
+        }
+        let share = u32::try_from(closed.min(total) * 1000 / total).unwrap_or(1000);
+        tokio::time::sleep_until(started + spread * share / 1000).await;
+    }
+}

@@ -1,0 +1,101 @@
+//! What all sessions, the admin API and the heartbeat share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use stanza::CallbackTarget;
+use stanza::settings;
+use tokio::time::Instant;
+
+use crate::budget::Budget;
+use crate::callback::{Delivery, Transport};
+use crate::connection::Push;
+use crate::journal::Journal;
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::selector::Selector;
+use crate::ws::Message;
+
+#[derive(Debug)]
+pub struct Gateway<T> {
+    pub settings: settings::Gateway,
+    pub app: Option<App<T>>,
+    pub registry: Arc<Registry>,
+    pub budget: Budget,
+    pub metrics: Metrics,
+    pub journal: Option<Journal>,
+    started: Instant,
+    draining: AtomicBool,
+}
+
+/// The app, where one is configured. Without it messages go nowhere.
+#[derive(Debug)]
+pub struct App<T> {
+    pub target: CallbackTarget,
+    pub delivery: Delivery<T>,
+}
+
+/// How a broadcast went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub matched: usize,
+    pub queued: usize,
+    /// Clients that were gone or too slow.
+    pub dropped: usize,
+}
+
+impl<T: Transport> Gateway<T> {
+    pub fn new(settings: settings::Gateway, app: Option<(CallbackTarget, T)>, journal: Option<Journal>) -> Self {
+        let app = app.map(|(target, transport)| App {
+            target,
+            delivery: Delivery::new(transport, &settings.callback),
+        });
+        Self {
+            budget: Budget::new(settings.limits.buffered.0),
+            settings,
+            app,
+            registry: Arc::default(),
+            metrics: Metrics::new(),
+            journal,
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The gateway's clock: milliseconds since it started.
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Sends one frame, encoded once, to everyone who is selected.
+    pub async fn broadcast(&self, selector: &Selector, message: Message) -> Sent {
+        // A large fan-out must not hold the thread for tens of milliseconds.
+        const AT_ONCE: usize = 32;
+        let connections = self.registry.select(selector);
+        let mut sent = Sent { matched: connections.len(), ..Sent::default() };
+        let frame = message.into_bytes();
+        for chunk in connections.chunks(AT_ONCE) {
+            for connection in chunk {
+                let push = connection.push(frame.clone(), sent.matched, self.settings.limits.outbox.0, &self.budget);
+                match push {
+                    Push::Queued => sent.queued += 1,
+                    Push::Closed | Push::Overflow => sent.dropped += 1,
+                }
+            }
+            if chunk.len() == AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+        }
+        self.metrics.sent(sent.queued, sent.dropped);
+        sent
+    }
+
+    /// From now on nobody is let in.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,34 @@
+//! The gateway: WebSocket frames become ordered HTTP callbacks, admin calls become frames.
+//!
+//! A library only so that tests, benches and fuzz targets reach its parts; the program is
+//! `ws-gateway`.
+
+pub mod admin;
+pub mod budget;
+pub mod callback;
+pub mod cli;
+pub mod config;
+pub mod connection;
+pub mod gateway;
+pub mod identity;
+pub mod inbound;
+pub mod journal;
+pub mod metrics;
+pub mod registry;
+pub mod selector;
+pub mod session;
+pub mod ws;
+
+mod connect;
+mod dev;
+mod drain;
+mod healthcheck;
+mod heartbeat;
+mod logging;
+mod ops;
+mod recover;
+mod reply;
+mod run;
+mod server;
+mod stream;
+mod upgrade;

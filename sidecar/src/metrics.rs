@@ -1,0 +1,215 @@
+//! Prometheus metrics, all of them, in one place. Labels come from enums, never from requests.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::callback::Action;
+use crate::ws::CloseReason;
+
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    pub open: Gauge,
+    opened: Counter,
+    closed: Family<ReasonLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
+    received: Family<TypeLabel, Counter>,
+    received_bytes: Counter,
+    sent: Counter,
+    dropped: Counter,
+    callbacks: Family<CallbackLabels, Counter>,
+    callback_seconds: [Histogram; 3],
+    retries: Counter,
+    admin: Family<AdminLabels, Counter>,
+    buffered: Gauge,
+    registry: Arc<Registry>,
+}
+
+/// How a callback ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CallbackResult {
+    Ok,
+    ErrorStatus,
+    Timeout,
+    NotDelivered,
+    InDoubt,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MessageType {
+    Json,
+    Text,
+    Binary,
+    Ping,
+}
+
+/// A label's value that is one of a few words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Word(&'static str);
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    r#type: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallbackLabels {
+    action: Word,
+    result: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AdminLabels {
+    call: Word,
+    code: u16,
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("ws_gateway");
+        let histogram = || Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+        let mut metrics = Self {
+            open: Gauge::default(),
+            opened: Counter::default(),
+            closed: Family::default(),
+            refused: Family::default(),
+            received: Family::default(),
+            received_bytes: Counter::default(),
+            sent: Counter::default(),
+            dropped: Counter::default(),
+            callbacks: Family::default(),
+            callback_seconds: [histogram(), histogram(), histogram()],
+            retries: Counter::default(),
+            admin: Family::default(),
+            buffered: Gauge::default(),
+            registry: Arc::default(),
+        };
+        let r = &mut registry;
+        r.register("connections", "Open connections", metrics.open.clone());
+        r.register("connections_opened", "Connections that were opened", metrics.opened.clone());
+        r.register("connections_closed", "Connections that ended, by reason", metrics.closed.clone());
+        r.register("upgrades_refused", "Upgrade requests that were refused, by reason", metrics.refused.clone());
+        r.register("messages_received", "Messages from clients, by type", metrics.received.clone());
+        r.register("received_bytes", "Bytes of messages from clients", metrics.received_bytes.clone());
+        r.register("messages_sent", "Messages queued for clients", metrics.sent.clone());
+        r.register("messages_dropped", "Messages that found a client gone or too slow", metrics.dropped.clone());
+        r.register("callbacks", "Callbacks to the app, by action and result", metrics.callbacks.clone());
+        for action in ACTIONS {
+            r.sub_registry_with_label(("action".into(), action.as_str().into())).register(
+                "callback_duration_seconds",
+                "How long the app took to answer a callback",
+                metrics.callback_seconds[action as usize].clone(),
+            );
+        }
+        r.register("callback_retries", "Callbacks that were sent again", metrics.retries.clone());
+        r.register("admin_requests", "Admin API requests, by call and status", metrics.admin.clone());
+        r.register("buffered_bytes", "Bytes that wait, to and from clients", metrics.buffered.clone());
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+
+    /// The text that Prometheus scrapes.
+    pub fn render(&self, buffered: usize) -> String {
+        self.buffered.set(i64::try_from(buffered).unwrap_or(i64::MAX));
+        let mut text = String::new();
+        // Fails only if writing to a string fails.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+
+    pub fn opened(&self) {
+        self.open.inc();
+        self.opened.inc();
+    }
+
+    pub fn closed(&self, reason: &CloseReason) {
+        self.open.dec();
+        self.closed.get_or_create(&ReasonLabel { reason: Word(reason.label()) }).inc();
+    }
+
+    pub fn refused(&self, reason: &'static str) {
+        self.refused.get_or_create(&ReasonLabel { reason: Word(reason) }).inc();
+    }
+
+    pub fn received(&self, kind: MessageType, bytes: usize) {
+        self.received.get_or_create(&TypeLabel { r#type: Word(kind.as_str()) }).inc();
+        self.received_bytes.inc_by(bytes as u64);
+    }
+
+    pub fn sent(&self, queued: usize, dropped: usize) {
+        self.sent.inc_by(queued as u64);
+        self.dropped.inc_by(dropped as u64);
+    }
+
+    pub fn callback(&self, action: Action, result: CallbackResult) {
+        let labels = CallbackLabels { action: Word(action.as_str()), result: Word(result.as_str()) };
+        self.callbacks.get_or_create(&labels).inc();
+    }
+
+    pub fn callback_seconds(&self, action: Action, took: Duration) {
+        self.callback_seconds[action as usize].observe(took.as_secs_f64());
+    }
+
+    pub fn callback_retry(&self) {
+        self.retries.inc();
+    }
+
+    pub fn admin(&self, call: &str, status: StatusCode) {
+        let call = match call {
+            "send" => "send",
+            "close" => "close",
+            "list" => "list",
+            _ => "unknown",
+        };
+        self.admin.get_or_create(&AdminLabels { call: Word(call), code: status.as_u16() }).inc();
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+const ACTIONS: [Action; 3] = [Action::Open, Action::Message, Action::Close];
+
+impl CallbackResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ErrorStatus => "error_status",
+            Self::Timeout => "timeout",
+            Self::NotDelivered => "not_delivered",
+            Self::InDoubt => "in_doubt",
+        }
+    }
+}
+
+impl MessageType {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+            Self::Binary => "binary",
+            Self::Ping => "ping",
+        }
+    }
+}
+
+impl EncodeLabelValue for Word {
+    fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}

@@ -1,0 +1,219 @@
+//! All open connections, found by id and by user. Never awaits: every call is a look-up under
+//! one lock, and whatever takes time is done with what it returns.
+//!
+//! The one place behind which connections of other gateways could stand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::connection::Connection;
+use crate::identity::{ConnectionId, Identity};
+use crate::selector::{Selector, Start};
+
+#[derive(Debug, Default)]
+pub struct Registry {
+    index: Mutex<Index>,
+}
+
+/// Ordered maps: a walk over everyone can stop and go on without holding the lock, and they
+/// cost less per entry than hash tables.
+#[derive(Debug, Default)]
+struct Index {
+    by_id: BTreeMap<ConnectionId, Arc<Connection>>,
+    by_user: BTreeSet<(Arc<str>, ConnectionId)>,
+}
+
+/// A connection's place in the registry; gone when dropped.
+#[derive(Debug)]
+pub struct Registration {
+    registry: Arc<Registry>,
+    id: ConnectionId,
+}
+
+impl Registry {
+    pub fn insert(self: &Arc<Self>, connection: Arc<Connection>) -> Registration {
+        let id = connection.id;
+        let user = connection.with_identity(|identity| Arc::clone(&identity.user));
+        let mut index = self.lock();
+        index.by_user.insert((user, id));
+        index.by_id.insert(id, connection);
+        drop(index);
+        Registration { registry: Arc::clone(self), id }
+    }
+
+    pub fn len(&self) -> usize {
+        self.lock().by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many connections a user has.
+    pub fn count(&self, user: &str) -> usize {
+        self.lock().ids_of(user).count()
+    }
+
+    pub fn select(&self, selector: &Selector) -> Vec<Arc<Connection>> {
+        let index = self.lock();
+        let matching = |connection: &Arc<Connection>| selector.matches(connection).then(|| Arc::clone(connection));
+        match selector.start() {
+            Start::Conns(ids) => {
+                let ids: BTreeSet<_> = ids.iter().collect();
+                ids.into_iter().filter_map(|id| index.by_id.get(id)).filter_map(matching).collect()
+            }
+            Start::Users(users) => {
+                let users: BTreeSet<_> = users.iter().collect();
+                users
+                    .into_iter()
+                    .flat_map(|user| index.ids_of(user))
+                    .filter_map(|id| index.by_id.get(&id))
+                    .filter_map(matching)
+                    .collect()
+            }
+            Start::All => index.by_id.values().filter_map(matching).collect(),
+        }
+    }
+
+    /// Looks at up to `count` connections behind `after`, in a fixed order. The last id seen, to
+    /// go on from; `None` at the end.
+    pub fn walk(
+        &self,
+        after: Option<ConnectionId>,
+        count: usize,
+        mut look: impl FnMut(&Arc<Connection>),
+    ) -> Option<ConnectionId> {
+        let index = self.lock();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut last = None;
+        let mut seen = 0;
+        for (id, connection) in index.by_id.range((from, Bound::Unbounded)).take(count) {
+            look(connection);
+            last = Some(*id);
+            seen += 1;
+        }
+        if seen < count { None } else { last }
+    }
+
+    fn remove(&self, id: ConnectionId) {
+        let mut index = self.lock();
+        if let Some(connection) = index.by_id.remove(&id) {
+            let user = connection.with_identity(|identity| Arc::clone(&identity.user));
+            index.by_user.remove(&(user, id));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    fn ids_of(&self, user: &str) -> impl Iterator<Item = ConnectionId> {
+        let user: Arc<str> = Arc::from(user);
+        let from = (Arc::clone(&user), ConnectionId::MIN);
+        self.by_user.range(from..).take_while(move |(name, _)| *name == user).map(|(_, id)| *id)
+    }
+}
+
+impl Registration {
+    /// Files the connection under another name and namespace.
+    pub fn refile(&self, user: Option<&str>, namespace: Option<&str>) {
+        let mut index = self.registry.lock();
+        let Some(connection) = index.by_id.get(&self.id).cloned() else { return };
+        let before = connection.with_identity(Identity::clone);
+        let mut identity = before.clone();
+        if let Some(user) = user {
+            identity.user = user.into();
+        }
+        if let Some(namespace) = namespace {
+            identity.namespace = Some(namespace.into());
+        }
+        index.by_user.remove(&(before.user, self.id));
+        index.by_user.insert((Arc::clone(&identity.user), self.id));
+        connection.replace_identity(identity);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Token;
+    use crate::selector::{Access, Criteria};
+
+    fn connect(registry: &Arc<Registry>, user: &str, token: Token) -> (Registration, ConnectionId) {
+        let identity = Identity { user: user.into(), namespace: None, token };
+        let id = ConnectionId::random();
+        let connection = Connection::new(id, identity, None, None);
+        (registry.insert(Arc::new(connection)), id)
+    }
+
+    fn select(registry: &Registry, criteria: Criteria) -> Vec<ConnectionId> {
+        let selector = Selector::new(criteria).unwrap();
+        registry.select(&selector).iter().map(|connection| connection.id).collect()
+    }
+
+    fn users(names: &[&str]) -> Option<Vec<String>> {
+        Some(names.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn criteria_intersect() {
+        let registry = Arc::new(Registry::default());
+        let (_a, private) = connect(&registry, "ann", Token::Private("t".into()));
+        let (_b, public) = connect(&registry, "ann", Token::random());
+        let (_c, other) = connect(&registry, "bob", Token::random());
+        let by_user = Criteria { users: users(&["ann"]), ..Criteria::default() };
+        assert_eq!(select(&registry, by_user.clone()).len(), 2);
+        let narrowed = Criteria { access: Access::Private, ..by_user.clone() };
+        assert_eq!(select(&registry, narrowed), [private]);
+        let both = Criteria { conns: Some(vec![public, other]), ..by_user.clone() };
+        assert_eq!(select(&registry, both), [public]);
+        let all = Criteria { all: true, except: vec![private, public], ..Criteria::default() };
+        assert_eq!(select(&registry, all), [other]);
+        let twice = Criteria { users: users(&["bob", "bob"]), ..Criteria::default() };
+        assert_eq!(select(&registry, twice), [other]);
+        let token = Criteria { tokens: users(&["t"]), ..Criteria::default() };
+        assert_eq!(select(&registry, token), [private]);
+    }
+
+    #[test]
+    fn nobody_named_is_no_selector() {
+        assert_eq!(Selector::new(Criteria { access: Access::Public, ..Criteria::default() }), None);
+    }
+
+    #[test]
+    fn a_dropped_registration_is_gone_and_a_refiled_one_is_found() {
+        let registry = Arc::new(Registry::default());
+        let (registration, id) = connect(&registry, "", Token::random());
+        registration.refile(Some("ann"), Some("space"));
+        assert_eq!(registry.count(""), 0);
+        assert_eq!(registry.count("ann"), 1);
+        let namespace = Criteria { namespace: Some("space".into()), ..Criteria::default() };
+        assert_eq!(select(&registry, namespace), [id]);
+        drop(registration);
+        assert!(registry.is_empty());
+        assert_eq!(registry.count("ann"), 0);
+    }
+
+    #[test]
+    fn a_walk_sees_everyone_once() {
+        let registry = Arc::new(Registry::default());
+        let _held: Vec<_> = (0..25).map(|_| connect(&registry, "", Token::random())).collect();
+        let (mut seen, mut after) = (0, None);
+        loop {
+            after = registry.walk(after, 10, |_| seen += 1);
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen, 25);
+    }
+}

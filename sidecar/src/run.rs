@@ -1,0 +1,133 @@
+//! Wiring: settings, sockets, tasks, and their end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::admin::guard::AdminToken;
+use crate::callback::client::AppClient;
+use crate::cli::{ProcessArgs, RunArgs};
+use crate::config::Config;
+use crate::gateway::Gateway;
+use crate::journal::{Journal, Orphan};
+use crate::server::{Entrance, Server};
+use crate::upgrade::{Door, Verifier};
+use crate::{drain, heartbeat, logging, ops, recover, server};
+
+pub(crate) fn main(args: &RunArgs, given: &[(String, String)]) -> anyhow::Result<()> {
+    start(Config::from_args(args, given)?, &args.process)
+}
+
+/// Runs until SIGTERM.
+pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
+    logging::start(args)?;
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
+    raise_file_limit();
+    // `available_parallelism` knows the container's CPU limit.
+    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads.max(1))
+        .enable_all()
+        .build()
+        .context("the runtime could not be started")?;
+    runtime.block_on(run(config, args))
+}
+
+async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
+    let verifier = Verifier::new(&config.settings.jwt)?;
+    let (journal, orphans) = open_journal(args)?;
+    let app = config.target.map(|target| {
+        let client = AppClient::new(target.port.get(), &config.settings.callback);
+        (target, client)
+    });
+    let clients = bind(args.listen)?;
+    let ops_listener = bind(args.ops_listen)?;
+    let token = args.admin_token.clone().filter(|token| !token.is_empty()).map(AdminToken::new);
+    let remote_admin = token.as_ref().map(|_| bind(args.admin_listen)).transpose()?;
+
+    let gateway = Arc::new(Gateway::new(config.settings, app, journal));
+    let sessions = TaskTracker::new();
+    let door = Arc::new(Door::new(Arc::clone(&gateway), verifier, sessions.clone()));
+    let open = AtomicBool::new(false);
+    let server = Arc::new(Server { gateway: Arc::clone(&gateway), door, admin_token: token, open });
+
+    let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
+    announce(&gateway, args, &clients)?;
+    connections.spawn(server::serve(Arc::clone(&server), Entrance::Clients, clients, connections.clone(), stop.clone()));
+    connections.spawn(ops::serve(Arc::clone(&server), ops_listener, connections.clone(), stop.clone()));
+    if let Some(listener) = remote_admin {
+        let serve = server::serve(Arc::clone(&server), Entrance::RemoteAdmin, listener, connections.clone(), stop.clone());
+        connections.spawn(serve);
+    }
+    let background = tokio::spawn({
+        let (gateway, server) = (Arc::clone(&gateway), Arc::clone(&server));
+        async move {
+            recover::run(Arc::clone(&gateway), orphans).await;
+            server.open.store(true, Ordering::Release);
+            heartbeat::run(gateway).await;
+        }
+    });
+
+    drain::requested().await.context("signals cannot be received")?;
+    // Until the last close is told the app may still use the admin API.
+    drain::run(&gateway, &sessions).await;
+    background.abort();
+    let _ = background.await;
+    stop.cancel();
+    connections.close();
+    connections.wait().await;
+    Ok(())
+}
+
+fn open_journal(args: &ProcessArgs) -> anyhow::Result<(Option<Journal>, Vec<Orphan>)> {
+    let Some(directory) = &args.journal else { return Ok((None, Vec::new())) };
+    let opened = Journal::open(directory);
+    let (journal, orphans) = opened.with_context(|| format!("the crash journal in {}", directory.display()))?;
+    Ok((Some(journal), orphans))
+}
+
+fn announce(gateway: &Gateway<AppClient>, args: &ProcessArgs, clients: &TcpListener) -> anyhow::Result<()> {
+    let target = gateway.app.as_ref().map(|app| format!("http://localhost:{}{}", app.target.port, app.target.path));
+    info!(
+        clients = %clients.local_addr()?,
+        path = %gateway.settings.routes.path,
+        ops = %args.ops_listen,
+        callbacks = target.as_deref().unwrap_or("none"),
+        "ready"
+    );
+    Ok(())
+}
+
+/// All addresses of both families where `[::]` is asked for; of IPv4 alone on a host without IPv6.
+fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    const BACKLOG: u32 = 4096;
+    let listen = |address: SocketAddr| {
+        let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    let any_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
+    listen(address)
+        .or_else(|error| {
+            let no_v6 = address.ip() == std::net::Ipv6Addr::UNSPECIFIED && error.kind() != std::io::ErrorKind::AddrInUse;
+            if no_v6 { listen(any_v4) } else { Err(error) }
+        })
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+/// A connection is a file descriptor; the soft limit is often far below what is allowed.
+fn raise_file_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // Refused only where the limit is fixed, and then it stays as it is.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}

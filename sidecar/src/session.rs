@@ -1,0 +1,300 @@
+//! One connection from the 101 to the app's close callback.
+//!
+//! A session is a hand-polled future because there is one per connection: an idle one is a
+//! socket, a few words and no buffer. It has two halves that end on their own: the `socket`
+//! (frames in and out, the closing handshake) and the `lane` (events to the app, in order). A
+//! client that is gone leaves the lane to deliver what arrived and the close; an app that is
+//! slow stops the reading from this one client.
+
+mod lane;
+mod rate;
+mod socket;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::debug;
+
+use crate::callback::event::{ClientMessage, OpenRequest};
+use crate::callback::{Action, Actions, Transport};
+use crate::connection::Connection;
+use crate::gateway::Gateway;
+use crate::inbound::{self, Inbound};
+use crate::metrics::MessageType;
+use crate::registry::Registration;
+use crate::ws::{self, CloseReason, Frame};
+use lane::{Lane, Step};
+use rate::Rate;
+use socket::{Read, Socket};
+
+pub struct Session<S, T: Transport> {
+    gateway: Arc<Gateway<T>>,
+    connection: Arc<Connection>,
+    /// `None` once the connection is closing: then nobody finds it any more.
+    registration: Option<Registration>,
+    socket: Socket<S>,
+    lane: Lane,
+    rate: Rate,
+    /// What this session has taken from the common budget for messages on their way in.
+    charged: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
+    /// `early` are bytes that came behind the upgrade request.
+    pub fn new(
+        gateway: Arc<Gateway<T>>,
+        connection: Connection,
+        request: OpenRequest,
+        stream: S,
+        early: &[u8],
+    ) -> Self {
+        let connection = Arc::new(connection);
+        let now = gateway.now_ms();
+        connection.seen(now);
+        gateway.metrics.opened();
+        if let Some(journal) = &gateway.journal {
+            journal.opened(&connection);
+        }
+        let registration = Some(gateway.registry.insert(Arc::clone(&connection)));
+        let lane = if gateway.app.is_some() { Lane::opening(request) } else { Lane::leading_nowhere() };
+        let rate = Rate::new(gateway.settings.limits.message_rate, now);
+        Self { gateway, connection, registration, socket: Socket::new(stream, early), lane, rate, charged: 0 }
+    }
+
+    /// One round over everything; whether there may be more to do at once.
+    fn round(&mut self, context: &mut Context<'_>) -> bool {
+        let asked = self.connection.poll_requests(context);
+        if let Some(reason) = asked.close {
+            self.begin_close(&reason);
+        }
+        while let Poll::Ready(step) = self.lane.poll(context, &self.gateway, &self.connection) {
+            self.after_callback(step);
+        }
+        if let Err(gone) = self.socket.poll_write(context, &self.connection, &self.gateway.budget) {
+            self.vanished(&gone);
+        }
+        let read = self.poll_read(context);
+        self.charge();
+        read
+    }
+
+    // --- from the client ---
+
+    /// Whether something was read, so that there may be more.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.socket.is_closing() && !self.may_read() {
+            return false;
+        }
+        if self.connection.is_held() {
+            self.connection.seen(self.gateway.now_ms());
+        }
+        socket::with_read_buffer(|buffer| match self.socket.poll_read(context, buffer) {
+            Poll::Ready(Ok(Read::Data(count))) => {
+                self.absorb(&mut buffer[..count]);
+                true
+            }
+            Poll::Ready(Ok(Read::Stashed(mut bytes))) => {
+                self.absorb(&mut bytes);
+                true
+            }
+            Poll::Ready(Ok(Read::Discarded)) => true,
+            Poll::Ready(Ok(Read::End)) => {
+                self.begin_close(&CloseReason::Vanished);
+                self.socket.drop_stream();
+                false
+            }
+            Poll::Ready(Err(gone)) => {
+                self.vanished(&gone);
+                false
+            }
+            Poll::Pending => false,
+        })
+    }
+
+    /// Back-pressure: not while the app is behind with this client, and not while the client
+    /// does not read what it was sent.
+    fn may_read(&self) -> bool {
+        const UNREAD: usize = 16 << 10;
+        if self.lane.is_full(&self.gateway.settings) {
+            self.connection.hold_deadline();
+            return false;
+        }
+        self.connection.waiting() <= UNREAD
+    }
+
+    fn absorb(&mut self, mut input: &mut [u8]) {
+        let limit = self.gateway.settings.limits.message.0;
+        let mut now = None;
+        loop {
+            if !self.socket.is_closing() && self.lane.is_full(&self.gateway.settings) {
+                self.socket.stash(input);
+                return;
+            }
+            let frame = match self.socket.decoder.next(&mut input, limit) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return,
+                Err(violation) => {
+                    self.begin_close(&violation.into());
+                    self.socket.stop_decoding();
+                    return;
+                }
+            };
+            if let Frame::Close { code, reason } = frame {
+                self.client_closes(code, reason);
+                return;
+            }
+            if !self.socket.is_closing() {
+                let now = *now.get_or_insert_with(|| self.gateway.now_ms());
+                self.receive(frame, now);
+            }
+        }
+    }
+
+    fn receive(&mut self, frame: Frame<'_>, now: u64) {
+        if !self.gateway.settings.heartbeat.strict {
+            self.connection.seen(now);
+        }
+        let message = match frame {
+            Frame::Ping(payload) => return self.send(ws::pong(&payload)),
+            Frame::Pong => return self.connection.pong_received(),
+            Frame::Close { .. } => return,
+            Frame::Binary(bytes) => ClientMessage::Binary((*bytes).into()),
+            // Valid UTF-8, as the decoder has checked: nothing is replaced here.
+            Frame::Text(bytes) => match self.text(&String::from_utf8_lossy(&bytes), now) {
+                Some(message) => message,
+                None => return,
+            },
+        };
+        self.gateway.metrics.received(kind_of(&message), message.len());
+        if !self.rate.allows(self.gateway.settings.limits.message_rate, now) {
+            return self.begin_close(&CloseReason::RateLimit);
+        }
+        self.lane.push(message);
+    }
+
+    /// `None` for a ping, which is answered here.
+    fn text(&self, text: &str, now: u64) -> Option<ClientMessage> {
+        match inbound::classify(text) {
+            Inbound::Ping => {
+                self.gateway.metrics.received(MessageType::Ping, text.len());
+                self.connection.seen(now);
+                self.send(ws::Message::text(r#"{"event":"pong"}"#).into_bytes());
+                None
+            }
+            Inbound::Json { kind } => {
+                let wanted = !self.gateway.settings.routes.types.is_empty();
+                let kind = kind.filter(|_| wanted).map(|kind| kind.as_ref().into());
+                Some(ClientMessage::Json { raw: text.into(), kind })
+            }
+            Inbound::Text => Some(ClientMessage::Text(text.into())),
+        }
+    }
+
+    fn client_closes(&mut self, code: Option<u16>, reason: Box<str>) {
+        // RFC 6455 §7.1.5: a close frame without a body counts as 1005.
+        self.begin_close(&CloseReason::Client { code: code.unwrap_or(1005), reason });
+        self.socket.peer_closed();
+    }
+
+    // --- from the app ---
+
+    fn after_callback(&mut self, step: Step) {
+        match step {
+            Step::Answered(action, actions) => self.apply(action, actions),
+            Step::Lost => self.begin_close(&CloseReason::AppUnreachable),
+        }
+    }
+
+    fn apply(&mut self, action: Action, actions: Actions) {
+        let Actions { replies, failed, close, user, namespace, broadcast: _ } = actions;
+        if action == Action::Open && let Some(registration) = &self.registration {
+            registration.refile(user.as_deref(), namespace.as_deref());
+        }
+        for reply in replies {
+            self.gateway.metrics.sent(1, 0);
+            self.send(reply.into_bytes());
+        }
+        if failed && action == Action::Open {
+            self.begin_close(&CloseReason::OpenFailed);
+        }
+        if let Some(reason) = close {
+            self.begin_close(&reason);
+        }
+    }
+
+    fn send(&self, frame: bytes::Bytes) {
+        self.connection.push(frame, 1, self.gateway.settings.limits.outbox.0, &self.gateway.budget);
+    }
+
+    // --- the end ---
+
+    fn vanished(&mut self, error: &std::io::Error) {
+        debug!(connection = %self.connection.id, %error, "client gone");
+        self.begin_close(&CloseReason::Vanished);
+        self.socket.drop_stream();
+    }
+
+    /// From here on the connection is out of the registry, no message is taken any more, and the
+    /// app's close callback is on its way; the client's side ends by itself. Only the first
+    /// reason counts.
+    fn begin_close(&mut self, reason: &CloseReason) {
+        if self.registration.take().is_none() {
+            return;
+        }
+        debug!(connection = %self.connection.id, reason = reason.label(), "closing");
+        self.gateway.metrics.closed(reason);
+        self.connection.shut(reason.discards_outbox(), &self.gateway.budget);
+        self.lane.close(reason);
+        self.socket.begin_close(reason, self.gateway.settings.limits.close);
+    }
+
+    /// Settles with the common budget what waits on its way in.
+    fn charge(&mut self) {
+        let held = self.lane.held() + self.socket.held();
+        if held <= self.charged {
+            self.gateway.budget.give_back(self.charged - held);
+            self.charged = held;
+        } else if self.gateway.budget.take(held - self.charged) {
+            self.charged = held;
+        } else {
+            self.begin_close(&CloseReason::Overloaded);
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Future for Session<S, T> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        // A client that sends without pause has the thread for so many reads, then others.
+        const ROUNDS: usize = 8;
+        for _ in 0..ROUNDS {
+            if self.round(context) {
+                continue;
+            }
+            if self.socket.is_gone() && self.lane.is_done() {
+                return Poll::Ready(());
+            }
+            return Poll::Pending;
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl<S, T: Transport> Drop for Session<S, T> {
+    fn drop(&mut self) {
+        self.connection.shut(true, &self.gateway.budget);
+        self.gateway.budget.give_back(self.charged);
+    }
+}
+
+fn kind_of(message: &ClientMessage) -> MessageType {
+    match message {
+        ClientMessage::Json { .. } => MessageType::Json,
+        ClientMessage::Text(_) => MessageType::Text,
+        ClientMessage::Binary(_) => MessageType::Binary,
+    }
+}

@@ -1,0 +1,212 @@
+//! One connection's events on their way to the app: strictly one after the other, open first,
+//! close last, exactly one close for an open that the app may have heard of.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use stanza::field::MessageType;
+use stanza::settings;
+
+use crate::callback::event::{ClientMessage, Event, EventKind, OpenRequest};
+use crate::callback::{Action, Actions, Outcome, Transport};
+use crate::connection::Connection;
+use crate::gateway::Gateway;
+use crate::ws::CloseReason;
+
+/// Bounded by `callback.queue` messages and [`MAX_WAITING`] bytes (one message is always taken);
+/// when it is full, reading from the client stops.
+pub(super) struct Lane {
+    /// The open that is still to be told.
+    open: Option<Box<OpenRequest>>,
+    waiting: VecDeque<ClientMessage>,
+    /// The close, to be told when everything before is.
+    close: Option<Box<Ending>>,
+    in_flight: Option<InFlight>,
+    /// Bytes of `waiting` and of what is in flight.
+    held: usize,
+    next_seq: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Messages are taken.
+    Open,
+    /// No more messages; what waits is still told.
+    Closing,
+    /// The app is told nothing: it never heard of the connection, or there is no app.
+    Silent { accepting: bool },
+}
+
+struct InFlight {
+    action: Action,
+    cost: usize,
+    future: Pin<Box<dyn Future<Output = Outcome> + Send>>,
+}
+
+#[derive(Debug)]
+struct Ending {
+    code: u16,
+    reason: Box<str>,
+}
+
+pub(super) enum Step {
+    Answered(Action, Actions),
+    /// An event did not arrive, or may not have: the client has to be told.
+    Lost,
+}
+
+const MAX_WAITING: usize = 256 << 10;
+const MESSAGE_OVERHEAD: usize = 64;
+
+impl Lane {
+    pub(super) fn opening(request: OpenRequest) -> Self {
+        Self::new(Some(Box::new(request)), Phase::Open)
+    }
+
+    /// For a gateway that has no app.
+    pub(super) fn leading_nowhere() -> Self {
+        Self::new(None, Phase::Silent { accepting: true })
+    }
+
+    fn new(open: Option<Box<OpenRequest>>, phase: Phase) -> Self {
+        Self { open, waiting: VecDeque::new(), close: None, in_flight: None, held: 0, next_seq: 0, phase }
+    }
+
+    pub(super) fn push(&mut self, message: ClientMessage) {
+        if self.phase == Phase::Open {
+            self.held += cost_of(&message);
+            self.waiting.push_back(message);
+        }
+    }
+
+    pub(super) fn is_full(&self, settings: &settings::Gateway) -> bool {
+        let most = usize::try_from(settings.callback.queue).unwrap_or(usize::MAX).max(1);
+        self.waiting.len() >= most || (!self.waiting.is_empty() && self.held >= MAX_WAITING)
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Everything the app is to hear was heard.
+    pub(super) fn is_done(&self) -> bool {
+        let nothing_left = self.open.is_none() && self.waiting.is_empty() && self.close.is_none();
+        let no_more = matches!(self.phase, Phase::Closing | Phase::Silent { accepting: false });
+        nothing_left && no_more && self.in_flight.is_none()
+    }
+
+    pub(super) fn close(&mut self, reason: &CloseReason) {
+        match &mut self.phase {
+            Phase::Silent { accepting } => *accepting = false,
+            Phase::Closing => {}
+            Phase::Open => {
+                self.phase = Phase::Closing;
+                let ending = Ending { code: reason.code(), reason: reason.reason().into() };
+                self.close = Some(Box::new(ending));
+            }
+        }
+    }
+
+    /// Moves the events on. `Pending` also when there is nothing to do.
+    pub(super) fn poll<T: Transport>(
+        &mut self,
+        context: &mut Context<'_>,
+        gateway: &Arc<Gateway<T>>,
+        connection: &Arc<Connection>,
+    ) -> Poll<Step> {
+        loop {
+            if let Some(in_flight) = &mut self.in_flight {
+                let Poll::Ready(outcome) = in_flight.future.as_mut().poll(context) else {
+                    return Poll::Pending;
+                };
+                let (action, cost) = (in_flight.action, in_flight.cost);
+                self.in_flight = None;
+                self.held -= cost;
+                if action == Action::Close && !matches!(outcome, Outcome::NotDelivered) {
+                    forget(gateway, connection);
+                }
+                return Poll::Ready(self.finish(action, outcome, || forget(gateway, connection)));
+            }
+            let Some((kind, cost)) = self.take_next() else { return Poll::Pending };
+            let event = Event { seq: self.next_seq, kind };
+            self.next_seq += 1;
+            let action = event.kind.action();
+            let future = Box::pin(tell(event, Arc::clone(gateway), Arc::clone(connection)));
+            self.in_flight = Some(InFlight { action, cost, future });
+        }
+    }
+
+    fn take_next(&mut self) -> Option<(EventKind, usize)> {
+        if let Some(request) = self.open.take() {
+            return Some((EventKind::Open { request }, 0));
+        }
+        if let Some(message) = self.waiting.pop_front() {
+            if self.waiting.is_empty() {
+                self.waiting = VecDeque::new();
+            }
+            let cost = cost_of(&message);
+            return Some((EventKind::Message(message), cost));
+        }
+        let Ending { code, reason } = *self.close.take()?;
+        Some((EventKind::Close { code, reason }, 0))
+    }
+
+    fn finish(&mut self, action: Action, outcome: Outcome, forget: impl Fn()) -> Step {
+        match (action, outcome) {
+            (_, Outcome::Delivered(actions)) => return Step::Answered(action, actions),
+            (Action::Open, Outcome::NotDelivered) => {
+                // It never heard of the connection, so it hears of no close either.
+                self.phase = Phase::Silent { accepting: false };
+                self.close = None;
+                forget();
+            }
+            (_, Outcome::NotDelivered | Outcome::InDoubt) => {}
+        }
+        // What is behind a lost event must not arrive without it.
+        self.held -= self.waiting.iter().map(cost_of).sum::<usize>();
+        self.waiting = VecDeque::new();
+        Step::Lost
+    }
+}
+
+fn cost_of(message: &ClientMessage) -> usize {
+    message.len() + MESSAGE_OVERHEAD
+}
+
+fn forget<T: Transport>(gateway: &Gateway<T>, connection: &Connection) {
+    if let Some(journal) = &gateway.journal {
+        journal.closed(connection.id);
+    }
+}
+
+/// Delivers one event, to the paths of `types` as well, and does what its answers ask for others.
+async fn tell<T: Transport>(event: Event, gateway: Arc<Gateway<T>>, connection: Arc<Connection>) -> Outcome {
+    let Some(app) = &gateway.app else { return Outcome::Delivered(Actions::default()) };
+    let action = event.kind.action();
+    let first = event.outgoing(&app.target, &connection);
+    let also = match &event.kind {
+        EventKind::Message(message) => message.kind(),
+        EventKind::Open { .. } | EventKind::Close { .. } => None,
+    };
+    let wanted = |entry: &&MessageType| also == Some(entry.name.as_str());
+    let others = gateway.settings.routes.types.iter().filter(wanted).map(|entry| first.to_path(&entry.url));
+    let mut deliveries = vec![first.clone()];
+    deliveries.extend(others);
+    drop((first, event));
+    let mut all = Actions::default();
+    for outgoing in deliveries {
+        match app.delivery.deliver(&outgoing, action, &gateway.metrics).await {
+            Outcome::Delivered(mut actions) => {
+                if let Some((selector, message)) = actions.broadcast.take() {
+                    gateway.broadcast(&selector, message).await;
+                }
+                all.merge(actions);
+            }
+            lost => return lost,
+        }
+    }
+    Outcome::Delivered(all)
+}

@@ -1,0 +1,232 @@
+//! From a request for the WebSocket path to a running session, or to a refusal that says why.
+
+mod hook;
+mod identify;
+mod jwt;
+
+pub use identify::cookie;
+pub use jwt::Verifier;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument as _, debug};
+
+use crate::callback::client::AppClient;
+use crate::callback::event::OpenRequest;
+use crate::connection::Connection;
+use crate::gateway::Gateway;
+use crate::identity::{ConnectionId, Identity};
+use crate::reply::{Reply, error};
+use crate::session::Session;
+use crate::ws;
+
+/// Lets clients in.
+#[derive(Debug)]
+pub struct Door {
+    gateway: Arc<Gateway<AppClient>>,
+    verifier: Option<Verifier>,
+    sessions: TaskTracker,
+    /// Connections that are open or about to be.
+    admitted: AtomicUsize,
+}
+
+/// A place under `limits.connections`; free again when dropped.
+struct Place(Arc<Door>);
+
+/// Why a client is not let in: the answer, and the value of the metric's label.
+pub(crate) struct Refused {
+    pub label: &'static str,
+    pub reply: Reply,
+}
+
+impl Refused {
+    pub(crate) fn new(label: &'static str, status: StatusCode, message: &str) -> Self {
+        Self { label, reply: error(status, message) }
+    }
+
+    fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
+        self.reply.headers_mut().insert(name, value);
+        self
+    }
+}
+
+impl Door {
+    pub fn new(gateway: Arc<Gateway<AppClient>>, verifier: Option<Verifier>, sessions: TaskTracker) -> Self {
+        Self { gateway, verifier, sessions, admitted: AtomicUsize::new(0) }
+    }
+
+    pub async fn serve(self: &Arc<Self>, peer: SocketAddr, mut request: Request<Incoming>) -> Reply {
+        match self.admit(peer, &mut request).await {
+            Ok(reply) => reply,
+            Err(Refused { label, reply }) => {
+                self.gateway.metrics.refused(label);
+                debug!(%peer, reason = label, status = reply.status().as_u16(), "upgrade refused");
+                reply
+            }
+        }
+    }
+
+    async fn admit(self: &Arc<Self>, peer: SocketAddr, request: &mut Request<Incoming>) -> Result<Reply, Refused> {
+        let accept = handshake(request)?;
+        if self.gateway.is_draining() {
+            return Err(try_again("draining", "the gateway is shutting down"));
+        }
+        self.check_origin(request.headers())?;
+        let place = self.place()?;
+        identify::drop_untrusted(request.headers_mut(), peer, &self.gateway.settings.identity);
+        let claimed = self.verify(request.headers())?;
+        let hook = match &self.gateway.settings.routes.auth {
+            Some(path) => Some(hook::ask(&self.gateway, path, request).await?),
+            None => None,
+        };
+        let identity = identify::identity(request, &self.gateway.settings.identity, claimed, hook.as_ref());
+        self.check_user(&identity)?;
+        let protocol = hook.and_then(|hook| hook.protocol).or_else(|| first_offered(request.headers()));
+        let upgrade = hyper::upgrade::on(&mut *request);
+        let door = Arc::clone(self);
+        let (head, connection) = describe(request, identity);
+        let task = async move {
+            match upgrade.await {
+                Ok(upgraded) => door.run(upgraded, connection, head, place).await,
+                Err(error) => debug!(%error, "client gone before the upgrade"),
+            }
+        };
+        self.sessions.spawn(task.in_current_span());
+        Ok(switching(&accept, protocol))
+    }
+
+    async fn run(self: Arc<Self>, upgraded: Upgraded, connection: Connection, head: OpenRequest, _place: Place) {
+        // Our server hands hyper nothing but TCP streams, so this holds for every upgrade.
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let stream = parts.io.into_inner();
+        let _ = stream.set_nodelay(true);
+        Session::new(Arc::clone(&self.gateway), connection, head, stream, &parts.read_buf).await;
+    }
+
+    fn place(self: &Arc<Self>) -> Result<Place, Refused> {
+        let limit = self.gateway.settings.limits.connections as usize;
+        let place = Place(Arc::clone(self));
+        if self.admitted.fetch_add(1, Ordering::Relaxed) < limit {
+            return Ok(place);
+        }
+        Err(try_again("connections", "all connections are taken (limits.connections)"))
+    }
+
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let allowed = &self.gateway.settings.routes.origins;
+        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !allowed.is_empty()) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or_default();
+        if allowed.iter().any(|pattern| pattern.covers(origin)) {
+            return Ok(());
+        }
+        Err(Refused::new("origin", StatusCode::FORBIDDEN, "this origin is not allowed (origins)"))
+    }
+
+    fn verify(&self, headers: &HeaderMap) -> Result<Option<String>, Refused> {
+        let Some(verifier) = &self.verifier else { return Ok(None) };
+        verifier.user(headers).map_err(|why| {
+            let challenge = HeaderValue::from_static("Bearer");
+            Refused::new("jwt", StatusCode::UNAUTHORIZED, &why).with_header(header::WWW_AUTHENTICATE, challenge)
+        })
+    }
+
+    fn check_user(&self, identity: &Identity) -> Result<(), Refused> {
+        let limit = self.gateway.settings.limits.connections_per_user as usize;
+        let unlimited = limit == 0 || identity.user.is_empty();
+        if unlimited || self.gateway.registry.count(&identity.user) < limit {
+            return Ok(());
+        }
+        let message = "this user has too many connections (limits.connectionsPerUser)";
+        Err(Refused::new("connections_per_user", StatusCode::TOO_MANY_REQUESTS, message))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.admitted.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// RFC 6455 §4.2.1: what a client has to send; its key's answer.
+fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
+    let headers = request.headers();
+    let upgrade = has_token(headers, &header::UPGRADE, "websocket") && has_token(headers, &header::CONNECTION, "upgrade");
+    if request.method() != Method::GET || !upgrade || request.version() != Version::HTTP_11 {
+        let message = "this path is a WebSocket; expected GET with Connection: Upgrade, Upgrade: websocket and Sec-WebSocket-Version: 13";
+        return Err(Refused::new("no_upgrade", StatusCode::UPGRADE_REQUIRED, message)
+            .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+            .with_header(header::CONNECTION, HeaderValue::from_static("upgrade")));
+    }
+    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        let message = "only WebSocket version 13 (RFC 6455) is spoken here";
+        return Err(Refused::new("version", StatusCode::UPGRADE_REQUIRED, message)
+            .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+    }
+    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    ws::accept_key(key).ok_or_else(|| {
+        Refused::new("key", StatusCode::BAD_REQUEST, "Sec-WebSocket-Key: expected 16 bytes in base64")
+    })
+}
+
+/// Whether a request asks to become a WebSocket at all, well or badly.
+pub fn is_upgrade(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::UPGRADE, "websocket")
+}
+
+fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|token| token.trim().eq_ignore_ascii_case(wanted))
+}
+
+fn first_offered(headers: &HeaderMap) -> Option<HeaderValue> {
+    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let first = offered.split(',').map(str::trim).find(|name| !name.is_empty())?;
+    HeaderValue::from_str(first).ok()
+}
+
+fn describe<B>(request: &Request<B>, identity: Identity) -> (OpenRequest, Connection) {
+    let headers = request.headers();
+    let text = |name| headers.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into());
+    let cookie = identify::cookie_header(headers);
+    let connection = Connection::new(ConnectionId::random(), identity, text(header::USER_AGENT), cookie);
+    let head = OpenRequest {
+        path: request.uri().path().to_owned(),
+        query: request.uri().query().unwrap_or_default().to_owned(),
+        headers: headers.clone(),
+    };
+    (head, connection)
+}
+
+fn switching(accept: &str, protocol: Option<HeaderValue>) -> Reply {
+    let mut reply = Response::new(Full::new(Bytes::new()));
+    *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::from_str(accept) {
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(protocol) = protocol {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    reply
+}
+
+pub(crate) fn try_again(label: &'static str, message: &str) -> Refused {
+    Refused::new(label, StatusCode::SERVICE_UNAVAILABLE, message)
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}

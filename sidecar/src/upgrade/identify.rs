@@ -1,0 +1,137 @@
+//! Who a client is, from its request: the hook's word, a verified token, a trusted header, the
+//! name in the URL that the hook allowed; else nobody.
+
+use std::net::SocketAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderValue, Request, header};
+use stanza::settings;
+
+use super::hook::HookAnswer;
+use crate::identity::{Identity, Token};
+
+/// The cookie that Olares' edge sets.
+const TOKEN_COOKIE: &str = "auth_token";
+
+/// Identity headers of a peer that is not trusted are a stranger's claim: gone, before anyone
+/// can read them.
+pub(super) fn drop_untrusted(headers: &mut HeaderMap, peer: SocketAddr, settings: &settings::Identity) {
+    let ip = peer.ip().to_canonical();
+    if !settings.trusted_proxies.iter().any(|net| net.contains(&ip)) {
+        for name in &settings.headers {
+            headers.remove(name.as_str());
+        }
+    }
+}
+
+pub(super) fn identity<B>(
+    request: &Request<B>,
+    settings: &settings::Identity,
+    claimed: Option<String>,
+    hook: Option<&HookAnswer>,
+) -> Identity {
+    let headers = request.headers();
+    let user = hook
+        .and_then(|hook| hook.user.clone())
+        .or(claimed)
+        .or_else(|| header_user(headers, settings))
+        // The name in the URL is only a claim until somebody checked the password.
+        .or_else(|| hook.and_then(|_| basic_user(headers)))
+        .unwrap_or_default();
+    let namespace = hook.and_then(|hook| hook.namespace.clone()).or_else(|| query_namespace(request));
+    let token = cookie(headers, TOKEN_COOKIE).map_or_else(Token::random, |token| Token::Private(token.into()));
+    Identity { user: user.into(), namespace: namespace.map(Into::into), token }
+}
+
+/// The value of the first cookie of that name.
+pub fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(name, value)| *name == wanted && !value.is_empty())
+        .map(|(_, value)| value.trim_matches('"'))
+}
+
+/// All of the client's cookies as one header (RFC 6265 §5.4 joins with a semicolon).
+pub(super) fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut all = headers.get_all(header::COOKIE).iter();
+    let first = all.next()?;
+    let mut joined = first.as_bytes().to_vec();
+    for next in all {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(next.as_bytes());
+    }
+    HeaderValue::from_bytes(&joined).ok()
+}
+
+fn header_user(headers: &HeaderMap, settings: &settings::Identity) -> Option<String> {
+    settings
+        .headers
+        .iter()
+        .filter_map(|name| headers.get(name.as_str()))
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+        .find(|user| !user.is_empty())
+}
+
+fn basic_user(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = value.split_once(' ')?;
+    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(credentials.trim()).ok()).flatten()?;
+    let text = String::from_utf8(decoded).ok()?;
+    text.split_once(':').map(|(name, _)| name.to_owned()).filter(|name| !name.is_empty())
+}
+
+fn query_namespace<B>(request: &Request<B>) -> Option<String> {
+    let query = request.uri().query()?;
+    let found = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "namespace");
+    found.map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&str, &str)]) -> Request<()> {
+        let mut request = Request::builder().uri("/ws?namespace=space");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap()
+    }
+
+    fn identify(peer: &str, headers: &[(&str, &str)], hook: Option<&HookAnswer>) -> Identity {
+        let settings = settings::Identity::default();
+        let mut request = request(headers);
+        drop_untrusted(request.headers_mut(), peer.parse().unwrap(), &settings);
+        identity(&request, &settings, None, hook)
+    }
+
+    #[test]
+    fn a_header_counts_from_trusted_peers_only() {
+        let header = [("X-BFL-USER", "ann")];
+        assert_eq!(*identify("127.0.0.1:1", &header, None).user, *"ann");
+        assert_eq!(*identify("[::ffff:127.0.0.1]:1", &header, None).user, *"ann");
+        assert_eq!(*identify("10.0.0.1:1", &header, None).user, *"");
+    }
+
+    #[test]
+    fn a_name_in_the_url_counts_only_once_the_hook_allowed_it() {
+        let basic = [("authorization", "Basic Y2xvd246YmlnY2xvd24=")];
+        assert_eq!(*identify("10.0.0.1:1", &basic, None).user, *"");
+        let allowed = HookAnswer::default();
+        assert_eq!(*identify("10.0.0.1:1", &basic, Some(&allowed)).user, *"clown");
+    }
+
+    #[test]
+    fn the_cookie_is_the_token() {
+        let with = identify("10.0.0.1:1", &[("cookie", "a=b; auth_token=secret; c=d")], None);
+        assert!(with.token.equals("secret"));
+        assert!(!with.token.is_public());
+        assert!(identify("10.0.0.1:1", &[], None).token.is_public());
+        assert_eq!(with.namespace.as_deref(), Some("space"));
+    }
+}

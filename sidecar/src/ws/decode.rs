@@ -1,0 +1,395 @@
+//! Bytes from a client become frames; fragments become messages.
+//!
+//! Between messages the decoder is one null pointer: a connection that is idle pays nothing for
+//! having once received a large message. What is declared is never allocated: buffers grow with
+//! the bytes that arrived.
+
+use super::{CloseReason, MAX_CONTROL, Opcode, utf8};
+
+#[derive(Debug, Default)]
+pub struct Decoder {
+    unfinished: Option<Box<Unfinished>>,
+}
+
+/// What a client sent; data messages are whole.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    Text(Payload<'a>),
+    Binary(Payload<'a>),
+    Ping(Payload<'a>),
+    Pong,
+    Close { code: Option<u16>, reason: Box<str> },
+}
+
+/// A payload, in place where it came in one piece.
+#[derive(Debug)]
+pub enum Payload<'a> {
+    Borrowed(&'a [u8]),
+    Owned(Vec<u8>),
+}
+
+/// Why the connection has to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    Protocol(&'static str),
+    InvalidText,
+    TooBig,
+}
+
+/// A frame or a message of which more is to come.
+#[derive(Debug, Default)]
+struct Unfinished {
+    /// The first bytes of a header that is not whole.
+    head: Vec<u8>,
+    /// The frame whose payload is arriving.
+    frame: Option<Arriving>,
+    /// The payload of a control frame so far.
+    control: Vec<u8>,
+    /// The data message so far.
+    message: Option<Assembly>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Arriving {
+    header: Header,
+    remaining: u64,
+}
+
+#[derive(Debug)]
+struct Assembly {
+    text: bool,
+    bytes: Vec<u8>,
+    /// Up to here the text is known to be UTF-8.
+    checked: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    fin: bool,
+    opcode: Opcode,
+    mask: [u8; 4],
+    len: u64,
+}
+
+// === impl Decoder ===
+
+impl Decoder {
+    /// The next frame in `input`, which is advanced behind it. `None`: more bytes are needed,
+    /// and `input` is empty. After an error nothing more may be decoded.
+    pub fn next<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        max_message: usize,
+    ) -> Result<Option<Frame<'a>>, Violation> {
+        loop {
+            if self.unfinished.as_ref().is_none_or(|state| state.at_border()) {
+                match whole_frame(input, self.in_message(), max_message)? {
+                    Found::Frame(frame) => return Ok(Some(frame)),
+                    Found::Nothing if input.is_empty() => return Ok(None),
+                    Found::Nothing => {}
+                }
+            }
+            let state = self.unfinished.get_or_insert_default();
+            let step = state.step(input, max_message)?;
+            if state.is_empty() {
+                self.unfinished = None;
+            }
+            match step {
+                Step::Frame(frame) => return Ok(Some(frame)),
+                Step::Again => {}
+                Step::NeedMore => return Ok(None),
+            }
+        }
+    }
+
+    /// Bytes held for a message that is not whole.
+    pub fn held(&self) -> usize {
+        self.unfinished.as_ref().map_or(0, |state| {
+            state.message.as_ref().map_or(0, |message| message.bytes.capacity())
+        })
+    }
+
+    fn in_message(&self) -> bool {
+        self.unfinished.as_ref().is_some_and(|state| state.message.is_some())
+    }
+}
+
+enum Found<'a> {
+    Frame(Frame<'a>),
+    Nothing,
+}
+
+enum Step {
+    Frame(Frame<'static>),
+    Again,
+    NeedMore,
+}
+
+/// The usual case, without a copy: a frame that is whole in `input` and is all of its message,
+/// or a control frame.
+fn whole_frame<'a>(
+    input: &mut &'a mut [u8],
+    in_message: bool,
+    max_message: usize,
+) -> Result<Found<'a>, Violation> {
+    let Some((header, head_len)) = Header::parse(input)? else { return Ok(Found::Nothing) };
+    header.check(in_message, 0, max_message)?;
+    let data = matches!(header.opcode, Opcode::Text | Opcode::Binary) && header.fin;
+    let Ok(len) = usize::try_from(header.len) else { return Ok(Found::Nothing) };
+    if !(data || header.opcode.is_control()) || input.len() - head_len < len {
+        return Ok(Found::Nothing);
+    }
+    let (frame, rest) = std::mem::take(input).split_at_mut(head_len + len);
+    *input = rest;
+    let payload = &mut frame[head_len..];
+    unmask(payload, header.mask, 0);
+    let payload: &'a [u8] = payload;
+    match header.opcode {
+        Opcode::Text if simdutf8::basic::from_utf8(payload).is_err() => Err(Violation::InvalidText),
+        Opcode::Text => Ok(Found::Frame(Frame::Text(Payload::Borrowed(payload)))),
+        Opcode::Binary => Ok(Found::Frame(Frame::Binary(Payload::Borrowed(payload)))),
+        opcode => control(opcode, Payload::Borrowed(payload)).map(Found::Frame),
+    }
+}
+
+fn control(opcode: Opcode, payload: Payload<'_>) -> Result<Frame<'_>, Violation> {
+    match opcode {
+        Opcode::Ping => Ok(Frame::Ping(payload)),
+        Opcode::Close => parse_close(&payload),
+        _ => Ok(Frame::Pong),
+    }
+}
+
+fn parse_close(body: &[u8]) -> Result<Frame<'static>, Violation> {
+    let Some((code, reason)) = body.split_first_chunk::<2>() else {
+        return match body {
+            [] => Ok(Frame::Close { code: None, reason: Box::default() }),
+            _ => Err(Violation::Protocol("close frame of one byte")),
+        };
+    };
+    let code = u16::from_be_bytes(*code);
+    // RFC 6455 §7.4.2 and the IANA registry: what may stand in a frame.
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Violation::Protocol("close code that may not be sent"));
+    }
+    let reason = std::str::from_utf8(reason).map_err(|_| Violation::InvalidText)?;
+    Ok(Frame::Close { code: Some(code), reason: reason.into() })
+}
+
+// === impl Unfinished ===
+
+impl Unfinished {
+    fn at_border(&self) -> bool {
+        self.head.is_empty() && self.frame.is_none()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.at_border() && self.message.is_none()
+    }
+
+    fn step(&mut self, input: &mut &mut [u8], max_message: usize) -> Result<Step, Violation> {
+        let Some(mut frame) = self.frame else {
+            return self.step_header(input, max_message);
+        };
+        let available = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
+        let (chunk, rest) = std::mem::take(input).split_at_mut(available);
+        *input = rest;
+        let done = frame.header.len - frame.remaining;
+        unmask(chunk, frame.header.mask, done);
+        frame.remaining -= chunk.len() as u64;
+        self.frame = (frame.remaining > 0).then_some(frame);
+        if frame.header.opcode.is_control() {
+            self.control.extend_from_slice(chunk);
+        } else if let Some(message) = &mut self.message {
+            message.push(chunk)?;
+        }
+        if self.frame.is_some() {
+            return Ok(Step::NeedMore);
+        }
+        self.finish_frame(frame.header)
+    }
+
+    /// Collects a header byte by byte until it is whole; a header is at most 14 bytes.
+    fn step_header(&mut self, input: &mut &mut [u8], max_message: usize) -> Result<Step, Violation> {
+        let header = loop {
+            if let Some((header, _)) = Header::parse(&self.head)? {
+                break header;
+            }
+            let Some((first, rest)) = std::mem::take(input).split_first_mut() else {
+                return Ok(Step::NeedMore);
+            };
+            self.head.push(*first);
+            *input = rest;
+        };
+        self.head = Vec::new();
+        let so_far = self.message.as_ref().map_or(0, |message| message.bytes.len());
+        header.check(self.message.is_some(), so_far, max_message)?;
+        if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
+            let text = header.opcode == Opcode::Text;
+            self.message = Some(Assembly { text, bytes: Vec::new(), checked: 0 });
+        }
+        self.frame = Some(Arriving { header, remaining: header.len });
+        Ok(Step::Again)
+    }
+
+    fn finish_frame(&mut self, header: Header) -> Result<Step, Violation> {
+        if header.opcode.is_control() {
+            let payload = Payload::Owned(std::mem::take(&mut self.control));
+            return control(header.opcode, payload).map(Step::Frame);
+        }
+        if !header.fin {
+            return Ok(Step::Again);
+        }
+        match self.message.take() {
+            Some(message) => message.finish().map(Step::Frame),
+            None => Ok(Step::Again),
+        }
+    }
+}
+
+impl Assembly {
+    fn push(&mut self, chunk: &[u8]) -> Result<(), Violation> {
+        self.bytes.extend_from_slice(chunk);
+        if self.text {
+            self.checked =
+                utf8::advance(&self.bytes, self.checked).map_err(|_| Violation::InvalidText)?;
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Frame<'static>, Violation> {
+        match self.text {
+            true if self.checked < self.bytes.len() => Err(Violation::InvalidText),
+            true => Ok(Frame::Text(Payload::Owned(self.bytes))),
+            false => Ok(Frame::Binary(Payload::Owned(self.bytes))),
+        }
+    }
+}
+
+// === impl Header ===
+
+impl Header {
+    /// The header and its length, or `None` while it is not whole.
+    fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, Violation> {
+        let Some((&[first, second], rest)) = bytes.split_first_chunk::<2>() else {
+            return Ok(None);
+        };
+        if first & 0x70 != 0 {
+            return Err(Violation::Protocol("reserved bit set"));
+        }
+        let opcode = Opcode::parse(first & 0x0F)?;
+        if second & 0x80 == 0 {
+            return Err(Violation::Protocol("frame is not masked"));
+        }
+        let (len, rest, len_size) = match second & 0x7F {
+            126 => match rest.split_first_chunk::<2>() {
+                Some((len, rest)) => (u64::from(u16::from_be_bytes(*len)), rest, 2),
+                None => return Ok(None),
+            },
+            127 => match rest.split_first_chunk::<8>() {
+                Some((len, rest)) => (u64::from_be_bytes(*len), rest, 8),
+                None => return Ok(None),
+            },
+            len => (u64::from(len), rest, 0),
+        };
+        if len > i64::MAX as u64 {
+            return Err(Violation::Protocol("length has its highest bit set"));
+        }
+        let Some((mask, _)) = rest.split_first_chunk::<4>() else { return Ok(None) };
+        let header = Self { fin: first & 0x80 != 0, opcode, mask: *mask, len };
+        Ok(Some((header, 2 + len_size + 4)))
+    }
+
+    fn check(&self, in_message: bool, so_far: usize, max_message: usize) -> Result<(), Violation> {
+        if self.opcode.is_control() {
+            return match self {
+                Self { fin: false, .. } => Err(Violation::Protocol("fragmented control frame")),
+                Self { len, .. } if *len > MAX_CONTROL as u64 => {
+                    Err(Violation::Protocol("control frame over 125 bytes"))
+                }
+                _ => Ok(()),
+            };
+        }
+        match (self.opcode, in_message) {
+            (Opcode::Continuation, false) => Err(Violation::Protocol("continuation of nothing")),
+            (Opcode::Text | Opcode::Binary, true) => {
+                Err(Violation::Protocol("new message inside a fragmented one"))
+            }
+            _ if (so_far as u64).saturating_add(self.len) > max_message as u64 => {
+                Err(Violation::TooBig)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Opcode {
+    fn parse(nibble: u8) -> Result<Self, Violation> {
+        Ok(match nibble {
+            0x0 => Self::Continuation,
+            0x1 => Self::Text,
+            0x2 => Self::Binary,
+            0x8 => Self::Close,
+            0x9 => Self::Ping,
+            0xA => Self::Pong,
+            _ => return Err(Violation::Protocol("reserved opcode")),
+        })
+    }
+
+    fn is_control(self) -> bool {
+        matches!(self, Self::Close | Self::Ping | Self::Pong)
+    }
+}
+
+/// RFC 6455 §5.3; `offset` is how much of the payload came before. Eight bytes at a time, which
+/// the compiler turns into vector instructions.
+fn unmask(payload: &mut [u8], mask: [u8; 4], offset: u64) {
+    let shift = usize::try_from(offset % 4).unwrap_or_default();
+    let mut mask = mask;
+    mask.rotate_left(shift);
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let (chunks, rest) = payload.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+        *byte ^= mask;
+    }
+}
+
+// === impl Payload ===
+
+impl std::ops::Deref for Payload<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Payload<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Payload<'_> {}
+
+// === impl Violation ===
+
+impl From<Violation> for CloseReason {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::Protocol(detail) => Self::Protocol(detail),
+            Violation::InvalidText => Self::InvalidText,
+            Violation::TooBig => Self::TooBig,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
