@@ -42,7 +42,7 @@ usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
 recorded_process_lives() {
   local pid start
   [ -r "$1" ] && read -r pid start <"$1" || return 1
-  [ "$start" = "$(start_time "$pid")" ]
+  [ "$start" = "$(start_time "$pid")" ] && ! grep -q ') Z' "/proc/$pid/stat"
 }
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20 || true; }
 children() { xargs -n1 <"/proc/$1/task/$1/children" 2>/dev/null; }
