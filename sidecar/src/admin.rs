@@ -30,7 +30,10 @@ pub struct Refusal {
 
 impl Refusal {
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self {
+            status,
+            message: message.into(),
+        }
     }
 
     fn bad(message: impl Into<String>) -> Self {
@@ -39,9 +42,16 @@ impl Refusal {
 }
 
 pub async fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, request: Request<Incoming>) -> Reply {
-    let call = request.uri().path().strip_prefix(PREFIX).unwrap_or_default().to_owned();
+    let call = request
+        .uri()
+        .path()
+        .strip_prefix(PREFIX)
+        .unwrap_or_default()
+        .to_owned();
     let result = dispatch(gateway, &call, request).await;
-    let status = result.as_ref().map_or_else(|refusal| refusal.status, |_| StatusCode::OK);
+    let status = result
+        .as_ref()
+        .map_or_else(|refusal| refusal.status, |_| StatusCode::OK);
     gateway.metrics.admin(&call, status);
     match result {
         Ok(Answer { data, next }) => {
@@ -56,7 +66,10 @@ pub async fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, request: Request<Inc
 }
 
 pub fn refuse(Refusal { status, message }: &Refusal) -> Reply {
-    json(*status, &serde_json::json!({"code": status.as_u16(), "message": message}))
+    json(
+        *status,
+        &serde_json::json!({"code": status.as_u16(), "message": message}),
+    )
 }
 
 struct Answer {
@@ -79,7 +92,11 @@ async fn dispatch<T: Transport>(
     let method = |wanted: Method| {
         let found = request.method();
         let message = format!("{found} is not allowed on {PREFIX}{call}; expected {wanted}");
-        if *found == wanted { Ok(()) } else { Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message)) }
+        if *found == wanted {
+            Ok(())
+        } else {
+            Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, message))
+        }
     };
     match call {
         "send" => {
@@ -105,12 +122,13 @@ async fn dispatch<T: Transport>(
 
 async fn read(request: Request<Incoming>, limit: usize) -> Result<Bytes, Refusal> {
     let body = Limited::new(request.into_body(), limit).collect().await;
-    body.map(http_body_util::Collected::to_bytes).map_err(|error| {
-        if error.is::<http_body_util::LengthLimitError>() {
-            let message = format!("the body is over {limit} bytes (limits.adminBody)");
-            Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-        } else {
-            Refusal::bad(format!("the body could not be read: {error}"))
-        }
-    })
+    body.map(http_body_util::Collected::to_bytes)
+        .map_err(|error| {
+            if error.is::<http_body_util::LengthLimitError>() {
+                let message = format!("the body is over {limit} bytes (limits.adminBody)");
+                Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+            } else {
+                Refusal::bad(format!("the body could not be read: {error}"))
+            }
+        })
 }

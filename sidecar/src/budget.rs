@@ -10,7 +10,10 @@ pub struct Budget {
 
 impl Budget {
     pub fn new(max: usize) -> Self {
-        Self { used: AtomicUsize::new(0), max }
+        Self {
+            used: AtomicUsize::new(0),
+            max,
+        }
     }
 
     /// Whether there was room for so many more.

@@ -18,7 +18,10 @@ use std::time::Duration;
 /// Sends one request to the app, once. The real one is [`client::AppClient`]; the property tests
 /// of the sessions put an app that misbehaves by plan in its place.
 pub trait Transport: Send + Sync + 'static {
-    fn send(&self, request: Request<Full<Bytes>>) -> impl Future<Output = Result<Answer, SendError>> + Send;
+    fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> impl Future<Output = Result<Answer, SendError>> + Send;
 }
 
 /// What the app said.

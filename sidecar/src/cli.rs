@@ -59,13 +59,28 @@ pub struct DevArgs {
 #[command(next_help_heading = "Process")]
 pub struct ProcessArgs {
     /// Where clients and the app's admin calls arrive
-    #[arg(long, env = "WS_LISTEN", value_name = "ADDRESS", default_value = "[::]:40010")]
+    #[arg(
+        long,
+        env = "WS_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "[::]:40010"
+    )]
     pub listen: SocketAddr,
     /// Where /healthz, /readyz and /metrics are
-    #[arg(long, env = "WS_OPS_LISTEN", value_name = "ADDRESS", default_value = "[::]:40011")]
+    #[arg(
+        long,
+        env = "WS_OPS_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "[::]:40011"
+    )]
     pub ops_listen: SocketAddr,
     /// Where the admin API is for other pods; open only with an admin token
-    #[arg(long, env = "WS_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "[::]:40012")]
+    #[arg(
+        long,
+        env = "WS_ADMIN_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "[::]:40012"
+    )]
     pub admin_listen: SocketAddr,
     /// Bearer token of the admin API: then it is asked of everyone, and other pods may use the API
     #[arg(long, env = env::ADMIN_TOKEN, value_name = "TOKEN", hide_env_values = true)]
@@ -85,9 +100,13 @@ pub struct ProcessArgs {
 }
 
 pub fn main() -> ExitCode {
-    let matches = command().get_matches_from(with_default_subcommand(std::env::args_os().collect()));
+    let matches =
+        command().get_matches_from(with_default_subcommand(std::env::args_os().collect()));
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let given = matches.subcommand().map(|(_, matches)| given_settings(matches)).unwrap_or_default();
+    let given = matches
+        .subcommand()
+        .map(|(_, matches)| given_settings(matches))
+        .unwrap_or_default();
     let result = match cli.command {
         Subcommands::Run(args) => run::main(&args, &given),
         Subcommands::Dev(args) => dev::main(&args, &given),
@@ -97,7 +116,10 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("ws-gateway: {error:#}\n").as_bytes());
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("ws-gateway: {error:#}\n").as_bytes(),
+            );
             ExitCode::FAILURE
         }
     }
@@ -106,15 +128,24 @@ pub fn main() -> ExitCode {
 /// The whole command line, with a flag for each setting of the stanza.
 pub fn command() -> Command {
     let with_settings = |command: Command| command.args(settings().iter().map(flag));
-    Cli::command().mut_subcommand("run", with_settings).mut_subcommand("dev", with_settings)
+    Cli::command()
+        .mut_subcommand("run", with_settings)
+        .mut_subcommand("dev", with_settings)
 }
 
 fn settings() -> Vec<Setting> {
-    catalogue().into_iter().filter(|setting| setting.reader == Reader::Gateway).collect()
+    catalogue()
+        .into_iter()
+        .filter(|setting| setting.reader == Reader::Gateway)
+        .collect()
 }
 
 fn flag(setting: &Setting) -> Arg {
-    let heading = setting.key.rsplit_once('.').map_or("Settings", |(group, _)| group).to_owned();
+    let heading = setting
+        .key
+        .rsplit_once('.')
+        .map_or("Settings", |(group, _)| group)
+        .to_owned();
     let default = match &setting.default {
         serde_json::Value::Null => String::new(),
         serde_json::Value::Array(items) if items.is_empty() => String::new(),
@@ -130,18 +161,31 @@ fn flag(setting: &Setting) -> Arg {
         .hide_env_values(true)
         .value_name("VALUE")
         .help_heading(heading)
-        .help(format!("{} Expected: {}.{default}", setting.about, setting.allowed));
-    if setting.switch { arg.num_args(0..=1).default_missing_value("true") } else { arg }
+        .help(format!(
+            "{} Expected: {}.{default}",
+            setting.about, setting.allowed
+        ));
+    if setting.switch {
+        arg.num_args(0..=1).default_missing_value("true")
+    } else {
+        arg
+    }
 }
 
 fn plain(value: &serde_json::Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// The settings that were given as flags or variables, by key.
 fn given_settings(matches: &ArgMatches) -> Vec<(String, String)> {
     let given = |setting: Setting| {
-        let value = matches.try_get_one::<String>(&setting.key).ok().flatten()?.clone();
+        let value = matches
+            .try_get_one::<String>(&setting.key)
+            .ok()
+            .flatten()?
+            .clone();
         Some((setting.key, value))
     };
     settings().into_iter().filter_map(given).collect()

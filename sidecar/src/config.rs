@@ -23,7 +23,8 @@ impl Config {
     /// From flags and variables; `given` are single settings by key.
     pub fn from_args(args: &RunArgs, given: &[(String, String)]) -> anyhow::Result<Self> {
         let options = match &args.options {
-            Some(text) => serde_json::from_str(text).with_context(|| format!("{} is not JSON", env::OPTIONS))?,
+            Some(text) => serde_json::from_str(text)
+                .with_context(|| format!("{} is not JSON", env::OPTIONS))?,
             None => serde_json::json!({}),
         };
         let (settings, problems) = gateway_options(env::OPTIONS, &options)?;
@@ -31,19 +32,37 @@ impl Config {
         let target = target(args.port.as_deref(), args.url.as_deref())?;
         if target.is_none() {
             let (port, url) = (env::PORT, env::URL);
-            warnings.push(format!("{port} and {url} are not set: messages go nowhere, only the admin API works"));
+            warnings.push(format!(
+                "{port} and {url} are not set: messages go nowhere, only the admin API works"
+            ));
         }
-        Self { settings, target, warnings }.with(given)
+        Self {
+            settings,
+            target,
+            warnings,
+        }
+        .with(given)
     }
 
     /// From a chart's manifest.
-    pub fn from_manifest(file: &str, text: &str, given: &[(String, String)]) -> anyhow::Result<Self> {
+    pub fn from_manifest(
+        file: &str,
+        text: &str,
+        given: &[(String, String)],
+    ) -> anyhow::Result<Self> {
         let manifest = Manifest::from_yaml(file, text)?;
         let Some(websocket) = manifest.websocket else {
-            bail!("{file} has no options.websocket; add\n\noptions:\n  websocket:\n    url: /ws/message\n    port: 8888\n")
+            bail!(
+                "{file} has no options.websocket; add\n\noptions:\n  websocket:\n    url: /ws/message\n    port: 8888\n"
+            )
         };
         let warnings = manifest.warnings.iter().map(ToString::to_string).collect();
-        Self { settings: websocket.gateway, target: Some(websocket.target), warnings }.with(given)
+        Self {
+            settings: websocket.gateway,
+            target: Some(websocket.target),
+            warnings,
+        }
+        .with(given)
     }
 
     fn with(mut self, given: &[(String, String)]) -> anyhow::Result<Self> {
@@ -55,7 +74,10 @@ impl Config {
 
     /// A value is read as the plain text it is, or else as YAML, for lists and maps.
     fn set(&mut self, key: &str, text: &str) -> anyhow::Result<()> {
-        let plain = Node { value: Value::Text(text.to_owned()), position: None };
+        let plain = Node {
+            value: Value::Text(text.to_owned()),
+            position: None,
+        };
         let yaml = Node::from_yaml(text).ok();
         let mut allowed = "";
         for node in std::iter::once(plain).chain(yaml) {
@@ -65,22 +87,44 @@ impl Config {
                 None => {}
             }
         }
-        bail!("--{} ({}): {text:?} is not allowed here; expected {allowed}", env::flag(key), env::variable(key))
+        bail!(
+            "--{} ({}): {text:?} is not allowed here; expected {allowed}",
+            env::flag(key),
+            env::variable(key)
+        )
     }
 }
 
 fn target(port: Option<&str>, url: Option<&str>) -> anyhow::Result<Option<CallbackTarget>> {
-    let read = |text: &str| Node { value: Value::Text(text.to_owned()), position: None };
-    match (port.filter(|port| !port.is_empty()), url.filter(|url| !url.is_empty())) {
+    let read = |text: &str| Node {
+        value: Value::Text(text.to_owned()),
+        position: None,
+    };
+    match (
+        port.filter(|port| !port.is_empty()),
+        url.filter(|url| !url.is_empty()),
+    ) {
         (None, None) => Ok(None),
         (Some(port), Some(path)) => {
-            let wrong = |name, text, allowed| format!("{name}: {text:?} is not allowed here; expected {allowed}");
+            let wrong = |name, text, allowed| {
+                format!("{name}: {text:?} is not allowed here; expected {allowed}")
+            };
             Ok(Some(CallbackTarget {
-                port: AppPort::read(&read(port)).with_context(|| wrong(env::PORT, port, AppPort::ALLOWED))?,
-                path: UrlPath::read(&read(path)).with_context(|| wrong(env::URL, path, UrlPath::ALLOWED))?,
+                port: AppPort::read(&read(port))
+                    .with_context(|| wrong(env::PORT, port, AppPort::ALLOWED))?,
+                path: UrlPath::read(&read(path))
+                    .with_context(|| wrong(env::URL, path, UrlPath::ALLOWED))?,
             }))
         }
-        (Some(_), None) => bail!("{} is set but {} is not; expected both or neither", env::PORT, env::URL),
-        (None, Some(_)) => bail!("{} is set but {} is not; expected both or neither", env::URL, env::PORT),
+        (Some(_), None) => bail!(
+            "{} is set but {} is not; expected both or neither",
+            env::PORT,
+            env::URL
+        ),
+        (None, Some(_)) => bail!(
+            "{} is set but {} is not; expected both or neither",
+            env::URL,
+            env::PORT
+        ),
     }
 }

@@ -26,7 +26,9 @@ pub(crate) struct ConnectArgs {
 }
 
 pub(crate) fn main(args: ConnectArgs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let result = runtime.block_on(run(args));
     // A blocked read of standard input must not keep the program.
     runtime.shutdown_background();
@@ -35,27 +37,39 @@ pub(crate) fn main(args: ConnectArgs) -> anyhow::Result<()> {
 
 #[allow(clippy::print_stdout, reason = "a command for people")]
 async fn run(args: ConnectArgs) -> anyhow::Result<()> {
-    let mut request = args.url.as_str().into_client_request().with_context(|| args.url.clone())?;
+    let mut request = args
+        .url
+        .as_str()
+        .into_client_request()
+        .with_context(|| args.url.clone())?;
     let user = args.user.map(|user| format!("X-BFL-USER: {user}"));
     for header in user.iter().chain(&args.headers) {
-        let Some((name, value)) = header.split_once(':') else { bail!("--header {header:?}: expected NAME: VALUE") };
+        let Some((name, value)) = header.split_once(':') else {
+            bail!("--header {header:?}: expected NAME: VALUE")
+        };
         let name: HeaderName = name.trim().parse().with_context(|| header.clone())?;
-        request.headers_mut().append(name, HeaderValue::from_str(value.trim())?);
+        request
+            .headers_mut()
+            .append(name, HeaderValue::from_str(value.trim())?);
     }
-    let (mut socket, _) = tokio_tungstenite::connect_async(request).await.with_context(|| args.url.clone())?;
-    println!("connected to {}; type a message and press enter, Ctrl-D ends", args.url);
+    let (mut socket, _) = tokio_tungstenite::connect_async(request)
+        .await
+        .with_context(|| args.url.clone())?;
+    println!(
+        "connected to {}; type a message and press enter, Ctrl-D ends",
+        args.url
+    );
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let mut pings = tokio::time::interval(Duration::from_secs(args.ping.max(1)));
     pings.reset();
     let mut typing = true;
     loop {
         tokio::select! {
-            line = lines.next_line(), if typing => match line? {
-                Some(line) => socket.send(Message::text(line)).await?,
-                None => {
-                    typing = false;
-                    socket.close(None).await?;
-                }
+            line = lines.next_line(), if typing => if let Some(line) = line? {
+                socket.send(Message::text(line)).await?;
+            } else {
+                typing = false;
+                socket.close(None).await?;
             },
             _ = pings.tick(), if args.ping > 0 && typing => socket.send(Message::text(r#"{"event":"ping","data":{}}"#)).await?,
             message = socket.next() => match message {
@@ -66,7 +80,7 @@ async fn run(args: ConnectArgs) -> anyhow::Result<()> {
                     None => println!("closed"),
                 },
                 Some(Ok(_)) => {}
-                Some(Err(error)) if !typing => { let _ = error; return Ok(()) }
+                Some(Err(_)) if !typing => return Ok(()),
                 Some(Err(error)) => return Err(error.into()),
                 None => return Ok(()),
             },

@@ -72,7 +72,12 @@ pub struct Requests {
 }
 
 impl Connection {
-    pub fn new(id: ConnectionId, identity: Identity, user_agent: Option<Box<str>>, cookie: Option<HeaderValue>) -> Self {
+    pub fn new(
+        id: ConnectionId,
+        identity: Identity,
+        user_agent: Option<Box<str>>,
+        cookie: Option<HeaderValue>,
+    ) -> Self {
         let shared = Shared {
             identity,
             outbox: VecDeque::new(),
@@ -132,7 +137,11 @@ impl Connection {
     /// What was asked for, and wake `context` when more is.
     pub(crate) fn poll_requests(&self, context: &Context<'_>) -> Requests {
         let mut shared = self.lock();
-        if !shared.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+        if !shared
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(context.waker()))
+        {
             shared.waker = Some(context.waker().clone());
         }
         Requests {
@@ -147,7 +156,10 @@ impl Connection {
         let mut shared = self.lock();
         let first = shared.pop(budget)?;
         let fits = |shared: &Shared, so_far: usize| {
-            shared.outbox.front().is_some_and(|next| so_far + next.frame.len() <= GATHER)
+            shared
+                .outbox
+                .front()
+                .is_some_and(|next| so_far + next.frame.len() <= GATHER)
         };
         if !fits(&shared, first.len()) {
             return Some(first);

@@ -33,21 +33,31 @@ pub(crate) async fn run<T: Transport>(gateway: &Arc<Gateway<T>>, sessions: &Task
         sessions.close();
         sessions.wait().await;
     };
-    match tokio::time::timeout(settings.timeout, all).await {
-        Ok(()) => info!("all connections are closed"),
-        Err(_) => warn!(connections = sessions.len(), timeout = ?settings.timeout, "not all connections could be closed in time"),
+    if tokio::time::timeout(settings.timeout, all).await.is_ok() {
+        info!("all connections are closed");
+    } else {
+        let timeout = settings.timeout;
+        warn!(
+            connections = sessions.len(),
+            ?timeout,
+            "not all connections could be closed in time"
+        );
     }
 }
 
 async fn close_all<T: Transport>(gateway: &Gateway<T>, spread: Duration) {
-    let reason = CloseReason::Shutdown { code: gateway.settings.drain.code.0 };
+    let reason = CloseReason::Shutdown {
+        code: gateway.settings.drain.code.0,
+    };
     let total = gateway.registry.len().max(1);
     // One that was just being let in shows up late, so it is looked for until nobody is left.
     let started = tokio::time::Instant::now();
     let (mut after, mut closed) = (None, 0_usize);
     loop {
         let mut piece = Vec::new();
-        after = gateway.registry.walk(after, 64, |connection| piece.push(Arc::clone(connection)));
+        after = gateway
+            .registry
+            .walk(after, 64, |connection| piece.push(Arc::clone(connection)));
         for connection in &piece {
             connection.close(reason.clone());
         }

@@ -45,7 +45,11 @@ pub struct Sent {
 }
 
 impl<T: Transport> Gateway<T> {
-    pub fn new(settings: settings::Gateway, app: Option<(CallbackTarget, T)>, journal: Option<Journal>) -> Self {
+    pub fn new(
+        settings: settings::Gateway,
+        app: Option<(CallbackTarget, T)>,
+        journal: Option<Journal>,
+    ) -> Self {
         let app = app.map(|(target, transport)| App {
             target,
             delivery: Delivery::new(transport, &settings.callback),
@@ -72,11 +76,19 @@ impl<T: Transport> Gateway<T> {
         // A large fan-out must not hold the thread for tens of milliseconds.
         const AT_ONCE: usize = 32;
         let connections = self.registry.select(selector);
-        let mut sent = Sent { matched: connections.len(), ..Sent::default() };
+        let mut sent = Sent {
+            matched: connections.len(),
+            ..Sent::default()
+        };
         let frame = message.into_bytes();
         for chunk in connections.chunks(AT_ONCE) {
             for connection in chunk {
-                let push = connection.push(frame.clone(), sent.matched, self.settings.limits.outbox.0, &self.budget);
+                let push = connection.push(
+                    frame.clone(),
+                    sent.matched,
+                    self.settings.limits.outbox.0,
+                    &self.budget,
+                );
                 match push {
                     Push::Queued => sent.queued += 1,
                     Push::Closed | Push::Overflow => sent.dropped += 1,

@@ -20,7 +20,12 @@ pub(crate) struct HealthcheckArgs {
     #[arg(long)]
     ready: bool,
     /// The gateway's /healthz address
-    #[arg(long, env = "WS_OPS_LISTEN", value_name = "ADDRESS", default_value = "[::]:40011")]
+    #[arg(
+        long,
+        env = "WS_OPS_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "[::]:40011"
+    )]
     ops_listen: SocketAddr,
     /// How long it may take
     #[arg(long, value_name = "SECONDS", default_value_t = 2)]
@@ -28,7 +33,9 @@ pub(crate) struct HealthcheckArgs {
 }
 
 pub(crate) fn main(args: &HealthcheckArgs) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let patience = Duration::from_secs(args.timeout);
     let checked = runtime.block_on(async { tokio::time::timeout(patience, check(args)).await });
     checked.with_context(|| format!("no answer within {patience:?}"))?
@@ -36,10 +43,15 @@ pub(crate) fn main(args: &HealthcheckArgs) -> anyhow::Result<()> {
 
 async fn check(args: &HealthcheckArgs) -> anyhow::Result<()> {
     let port = args.ops_listen.port();
-    let stream = TcpStream::connect(("localhost", port)).await.with_context(|| format!("port {port}"))?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let stream = TcpStream::connect(("localhost", port))
+        .await
+        .with_context(|| format!("port {port}"))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let path = if args.ready { "/readyz" } else { "/healthz" };
-    let request = Request::get(path).header(header::HOST, "localhost").body(Empty::<Bytes>::new())?;
+    let request = Request::get(path)
+        .header(header::HOST, "localhost")
+        .body(Empty::<Bytes>::new())?;
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
@@ -51,7 +63,10 @@ async fn check(args: &HealthcheckArgs) -> anyhow::Result<()> {
         result = connection => { result?; bail!("the gateway hung up") }
     };
     if !status.is_success() {
-        bail!("{path}: {status}: {}", String::from_utf8_lossy(&body).trim());
+        bail!(
+            "{path}: {status}: {}",
+            String::from_utf8_lossy(&body).trim()
+        );
     }
     Ok(())
 }

@@ -17,7 +17,9 @@ pub(crate) async fn run<T: Transport>(gateway: Arc<Gateway<T>>) {
     let settings = &gateway.settings.heartbeat;
     let timeout = (!settings.timeout.is_zero()).then_some(settings.timeout);
     let pings = (settings.server_ping && !settings.interval.is_zero()).then_some(settings.interval);
-    let Some(shortest) = timeout.into_iter().chain(pings).min() else { return };
+    let Some(shortest) = timeout.into_iter().chain(pings).min() else {
+        return;
+    };
     let tick = (shortest / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -25,7 +27,10 @@ pub(crate) async fn run<T: Transport>(gateway: Arc<Gateway<T>>) {
     loop {
         ticks.tick().await;
         let now = gateway.now_ms();
-        let ping = pings.zip(next_ping).filter(|(_, due)| now >= *due).map(|(interval, _)| interval);
+        let ping = pings
+            .zip(next_ping)
+            .filter(|(_, due)| now >= *due)
+            .map(|(interval, _)| interval);
         if let Some(interval) = ping {
             next_ping = Some(now + millis(interval));
         }
@@ -33,7 +38,12 @@ pub(crate) async fn run<T: Transport>(gateway: Arc<Gateway<T>>) {
     }
 }
 
-async fn sweep<T: Transport>(gateway: &Gateway<T>, now: u64, timeout: Option<Duration>, ping: bool) {
+async fn sweep<T: Transport>(
+    gateway: &Gateway<T>,
+    now: u64,
+    timeout: Option<Duration>,
+    ping: bool,
+) {
     let frame = ws::ping(b"");
     let mut after = None;
     loop {
@@ -54,7 +64,12 @@ async fn sweep<T: Transport>(gateway: &Gateway<T>, now: u64, timeout: Option<Dur
             if connection.ping_sent() && !connection.is_held() {
                 connection.close(CloseReason::PingTimeout);
             } else {
-                connection.push(frame.clone(), 1, gateway.settings.limits.outbox.0, &gateway.budget);
+                connection.push(
+                    frame.clone(),
+                    1,
+                    gateway.settings.limits.outbox.0,
+                    &gateway.budget,
+                );
             }
         }
         if after.is_none() {

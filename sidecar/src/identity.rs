@@ -87,6 +87,10 @@ impl Token {
 
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.is_public() { "Token(public)" } else { "Token(private)" })
+        f.write_str(if self.is_public() {
+            "Token(public)"
+        } else {
+            "Token(private)"
+        })
     }
 }

@@ -24,7 +24,9 @@ pub fn classify(text: &str) -> Inbound<'_> {
     };
     match parsed {
         Ok(head) if head.event.as_deref() == Some("ping") => Inbound::Ping,
-        Ok(head) => Inbound::Json { kind: head.event.or(head.kind) },
+        Ok(head) => Inbound::Json {
+            kind: head.event.or(head.kind),
+        },
         Err(_) => Inbound::Text,
     }
 }
@@ -73,7 +75,11 @@ impl<'de> Visitor<'de> for HeadVisitor {
 
 /// The text, if the value is one.
 fn text_of(raw: &RawValue) -> Option<Cow<'_, str>> {
-    raw.get().starts_with('"').then(|| serde_json::from_str::<Text<'_>>(raw.get()).ok()).flatten().map(|text| text.0)
+    raw.get()
+        .starts_with('"')
+        .then(|| serde_json::from_str::<Text<'_>>(raw.get()).ok())
+        .flatten()
+        .map(|text| text.0)
 }
 
 /// A string that is borrowed where it has no escapes.
@@ -109,7 +115,13 @@ mod tests {
 
     #[track_caller]
     fn kind(text: &str, expected: Option<&str>) {
-        assert_eq!(classify(text), Inbound::Json { kind: expected.map(Cow::Borrowed) }, "{text}");
+        assert_eq!(
+            classify(text),
+            Inbound::Json {
+                kind: expected.map(Cow::Borrowed)
+            },
+            "{text}"
+        );
     }
 
     #[test]
@@ -129,17 +141,36 @@ mod tests {
         kind(r#"{"event":"pingpong"}"#, Some("pingpong"));
         kind(r#"{"data":{"event":"ping"}}"#, None);
         kind(r#"{"event":5,"type":"t"}"#, Some("t"));
-        kind(r#"["relay/i2c0-3b/set", {"state": false}]"#, Some("relay/i2c0-3b/set"));
+        kind(
+            r#"["relay/i2c0-3b/set", {"state": false}]"#,
+            Some("relay/i2c0-3b/set"),
+        );
         kind("[]", None);
         kind("[1]", None);
-        for scalar in ["12345678901234567890123", "true", "null", "\"ping\"", "-0.5e-7"] {
+        for scalar in [
+            "12345678901234567890123",
+            "true",
+            "null",
+            "\"ping\"",
+            "-0.5e-7",
+        ] {
             kind(scalar, None);
         }
     }
 
     #[test]
     fn what_is_not_json_is_text() {
-        for text in ["", "hello", "{", "{\"event\":\"ping\"", "[1,]", "01", "{} {}", "'x'", "NaN"] {
+        for text in [
+            "",
+            "hello",
+            "{",
+            "{\"event\":\"ping\"",
+            "[1,]",
+            "01",
+            "{} {}",
+            "'x'",
+            "NaN",
+        ] {
             assert_eq!(classify(text), Inbound::Text, "{text}");
         }
     }

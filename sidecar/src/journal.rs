@@ -64,10 +64,24 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(error) => return Err(error),
         };
-        let orphans = open.values().filter_map(|line| Orphan::parse(line)).collect();
+        let orphans = open
+            .values()
+            .filter_map(|line| Orphan::parse(line))
+            .collect();
         let file = rewrite(&path, &open)?;
-        let state = State { file, lines: open.len(), open, failed: false };
-        Ok((Self { path, state: Mutex::new(state) }, orphans))
+        let state = State {
+            file,
+            lines: open.len(),
+            open,
+            failed: false,
+        };
+        Ok((
+            Self {
+                path,
+                state: Mutex::new(state),
+            },
+            orphans,
+        ))
     }
 
     /// To be called before the app hears of the connection.
@@ -79,7 +93,9 @@ impl Journal {
             token: identity.token.expose(),
             public: identity.token.is_public(),
         });
-        let Ok(line) = serde_json::to_string(&line) else { return };
+        let Ok(line) = serde_json::to_string(&line) else {
+            return;
+        };
         let mut state = self.lock();
         self.append(&mut state, '+', &line);
         state.open.insert(connection.id, line.into());
@@ -94,14 +110,17 @@ impl Journal {
     }
 
     fn append(&self, state: &mut State, sign: char, rest: &str) {
-        let written = state.file.write_all(format!("{sign}{rest}\n").as_bytes()).and_then(|()| {
-            state.lines += 1;
-            if state.lines > REWRITE_OVER + 4 * state.open.len() {
-                state.file = rewrite(&self.path, &state.open)?;
-                state.lines = state.open.len();
-            }
-            Ok(())
-        });
+        let written = state
+            .file
+            .write_all(format!("{sign}{rest}\n").as_bytes())
+            .and_then(|()| {
+                state.lines += 1;
+                if state.lines > REWRITE_OVER + 4 * state.open.len() {
+                    state.file = rewrite(&self.path, &state.open)?;
+                    state.lines = state.open.len();
+                }
+                Ok(())
+            });
         match written {
             Ok(()) => state.failed = false,
             Err(error) if !state.failed => {
@@ -135,8 +154,18 @@ fn read(reader: impl BufRead) -> io::Result<BTreeMap<ConnectionId, Box<str>>> {
 /// Puts a file with just these lines in place of the old one, whole or not at all.
 fn rewrite(path: &Path, open: &BTreeMap<ConnectionId, Box<str>>) -> io::Result<File> {
     let new = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&new)?;
-    let text: String = open.values().map(|line| format!("+{line}\n")).collect();
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    let mut text = String::new();
+    for line in open.values() {
+        text.push('+');
+        text.push_str(line);
+        text.push('\n');
+    }
     file.write_all(text.as_bytes())?;
     std::fs::rename(&new, path)?;
     Ok(file)
@@ -144,13 +173,27 @@ fn rewrite(path: &Path, open: &BTreeMap<ConnectionId, Box<str>>) -> io::Result<F
 
 impl Orphan {
     fn parse(line: &str) -> Option<Self> {
-        let Line { id, user, namespace, token, public } = serde_json::from_str(line).ok()?;
-        let token = match public {
-            true => Token::Public(token.parse().ok()?),
-            false => Token::Private(token.into()),
+        let Line {
+            id,
+            user,
+            namespace,
+            token,
+            public,
+        } = serde_json::from_str(line).ok()?;
+        let token = if public {
+            Token::Public(token.parse().ok()?)
+        } else {
+            Token::Private(token.into())
         };
-        let identity = Identity { user: user.into(), namespace: namespace.map(Into::into), token };
-        Some(Self { id: ConnectionId::parse(&id)?, identity })
+        let identity = Identity {
+            user: user.into(),
+            namespace: namespace.map(Into::into),
+            token,
+        };
+        Some(Self {
+            id: ConnectionId::parse(&id)?,
+            identity,
+        })
     }
 }
 
@@ -159,7 +202,11 @@ mod tests {
     use super::*;
 
     fn connection(user: &str) -> Connection {
-        let identity = Identity { user: user.into(), namespace: None, token: Token::random() };
+        let identity = Identity {
+            user: user.into(),
+            namespace: None,
+            token: Token::random(),
+        };
         Connection::new(ConnectionId::random(), identity, None, None)
     }
 
@@ -190,7 +237,10 @@ mod tests {
         let text = std::fs::read(&path).unwrap();
         std::fs::write(&path, &text[..text.len() - 10]).unwrap();
         let (_, orphans) = Journal::open(directory.path()).unwrap();
-        assert_eq!(orphans.iter().map(|orphan| orphan.id).collect::<Vec<_>>(), [left.id]);
+        assert_eq!(
+            orphans.iter().map(|orphan| orphan.id).collect::<Vec<_>>(),
+            [left.id]
+        );
     }
 
     #[test]
@@ -202,7 +252,10 @@ mod tests {
             journal.opened(&connection);
             journal.closed(connection.id);
         }
-        let lines = std::fs::read_to_string(directory.path().join(FILE)).unwrap().lines().count();
+        let lines = std::fs::read_to_string(directory.path().join(FILE))
+            .unwrap()
+            .lines()
+            .count();
         assert!(lines <= REWRITE_OVER + 8, "{lines}");
     }
 }

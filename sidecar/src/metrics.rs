@@ -79,7 +79,11 @@ struct AdminLabels {
 impl Metrics {
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("ws_gateway");
-        let histogram = || Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]);
+        let histogram = || {
+            Histogram::new([
+                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+            ])
+        };
         let mut metrics = Self {
             open: Gauge::default(),
             opened: Counter::default(),
@@ -98,31 +102,77 @@ impl Metrics {
         };
         let r = &mut registry;
         r.register("connections", "Open connections", metrics.open.clone());
-        r.register("connections_opened", "Connections that were opened", metrics.opened.clone());
-        r.register("connections_closed", "Connections that ended, by reason", metrics.closed.clone());
-        r.register("upgrades_refused", "Upgrade requests that were refused, by reason", metrics.refused.clone());
-        r.register("messages_received", "Messages from clients, by type", metrics.received.clone());
-        r.register("received_bytes", "Bytes of messages from clients", metrics.received_bytes.clone());
-        r.register("messages_sent", "Messages queued for clients", metrics.sent.clone());
-        r.register("messages_dropped", "Messages that found a client gone or too slow", metrics.dropped.clone());
-        r.register("callbacks", "Callbacks to the app, by action and result", metrics.callbacks.clone());
+        r.register(
+            "connections_opened",
+            "Connections that were opened",
+            metrics.opened.clone(),
+        );
+        r.register(
+            "connections_closed",
+            "Connections that ended, by reason",
+            metrics.closed.clone(),
+        );
+        r.register(
+            "upgrades_refused",
+            "Upgrade requests that were refused, by reason",
+            metrics.refused.clone(),
+        );
+        r.register(
+            "messages_received",
+            "Messages from clients, by type",
+            metrics.received.clone(),
+        );
+        r.register(
+            "received_bytes",
+            "Bytes of messages from clients",
+            metrics.received_bytes.clone(),
+        );
+        r.register(
+            "messages_sent",
+            "Messages queued for clients",
+            metrics.sent.clone(),
+        );
+        r.register(
+            "messages_dropped",
+            "Messages that found a client gone or too slow",
+            metrics.dropped.clone(),
+        );
+        r.register(
+            "callbacks",
+            "Callbacks to the app, by action and result",
+            metrics.callbacks.clone(),
+        );
         for action in ACTIONS {
-            r.sub_registry_with_label(("action".into(), action.as_str().into())).register(
-                "callback_duration_seconds",
-                "How long the app took to answer a callback",
-                metrics.callback_seconds[action as usize].clone(),
-            );
+            r.sub_registry_with_label(("action".into(), action.as_str().into()))
+                .register(
+                    "callback_duration_seconds",
+                    "How long the app took to answer a callback",
+                    metrics.callback_seconds[action as usize].clone(),
+                );
         }
-        r.register("callback_retries", "Callbacks that were sent again", metrics.retries.clone());
-        r.register("admin_requests", "Admin API requests, by call and status", metrics.admin.clone());
-        r.register("buffered_bytes", "Bytes that wait, to and from clients", metrics.buffered.clone());
+        r.register(
+            "callback_retries",
+            "Callbacks that were sent again",
+            metrics.retries.clone(),
+        );
+        r.register(
+            "admin_requests",
+            "Admin API requests, by call and status",
+            metrics.admin.clone(),
+        );
+        r.register(
+            "buffered_bytes",
+            "Bytes that wait, to and from clients",
+            metrics.buffered.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
 
     /// The text that Prometheus scrapes.
     pub fn render(&self, buffered: usize) -> String {
-        self.buffered.set(i64::try_from(buffered).unwrap_or(i64::MAX));
+        self.buffered
+            .set(i64::try_from(buffered).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Fails only if writing to a string fails.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
@@ -136,15 +186,27 @@ impl Metrics {
 
     pub fn closed(&self, reason: &CloseReason) {
         self.open.dec();
-        self.closed.get_or_create(&ReasonLabel { reason: Word(reason.label()) }).inc();
+        self.closed
+            .get_or_create(&ReasonLabel {
+                reason: Word(reason.label()),
+            })
+            .inc();
     }
 
     pub fn refused(&self, reason: &'static str) {
-        self.refused.get_or_create(&ReasonLabel { reason: Word(reason) }).inc();
+        self.refused
+            .get_or_create(&ReasonLabel {
+                reason: Word(reason),
+            })
+            .inc();
     }
 
     pub fn received(&self, kind: MessageType, bytes: usize) {
-        self.received.get_or_create(&TypeLabel { r#type: Word(kind.as_str()) }).inc();
+        self.received
+            .get_or_create(&TypeLabel {
+                r#type: Word(kind.as_str()),
+            })
+            .inc();
         self.received_bytes.inc_by(bytes as u64);
     }
 
@@ -154,7 +216,10 @@ impl Metrics {
     }
 
     pub fn callback(&self, action: Action, result: CallbackResult) {
-        let labels = CallbackLabels { action: Word(action.as_str()), result: Word(result.as_str()) };
+        let labels = CallbackLabels {
+            action: Word(action.as_str()),
+            result: Word(result.as_str()),
+        };
         self.callbacks.get_or_create(&labels).inc();
     }
 
@@ -173,7 +238,12 @@ impl Metrics {
             "list" => "list",
             _ => "unknown",
         };
-        self.admin.get_or_create(&AdminLabels { call: Word(call), code: status.as_u16() }).inc();
+        self.admin
+            .get_or_create(&AdminLabels {
+                call: Word(call),
+                code: status.as_u16(),
+            })
+            .inc();
     }
 }
 

@@ -19,7 +19,12 @@ use crate::server::Server;
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 const PATIENCE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, connections: TaskTracker, stop: CancellationToken) {
+pub(crate) async fn serve(
+    server: Arc<Server>,
+    listener: TcpListener,
+    connections: TaskTracker,
+    stop: CancellationToken,
+) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -60,7 +65,10 @@ fn route<B>(server: &Server, request: &Request<B>) -> Reply {
             let text = server.gateway.metrics.render(server.gateway.budget.used());
             with_type(StatusCode::OK, OPEN_METRICS, text)
         }
-        _ => error(StatusCode::NOT_FOUND, "expected /healthz, /readyz or /metrics"),
+        _ => error(
+            StatusCode::NOT_FOUND,
+            "expected /healthz, /readyz or /metrics",
+        ),
     }
 }
 
@@ -68,5 +76,6 @@ fn not_ready(server: &Server) -> Option<&'static str> {
     if server.gateway.is_draining() {
         return Some("shutting down");
     }
-    (!server.open.load(Ordering::Acquire)).then_some("telling the app of connections that an earlier run left open")
+    (!server.open.load(Ordering::Acquire))
+        .then_some("telling the app of connections that an earlier run left open")
 }

@@ -12,11 +12,16 @@ use crate::journal::Orphan;
 
 /// Ends when the app has heard of them all; before that nobody is let in.
 pub(crate) async fn run<T: Transport>(gateway: Arc<Gateway<T>>, orphans: Vec<Orphan>) {
-    let (Some(app), Some(journal)) = (&gateway.app, &gateway.journal) else { return };
+    let (Some(app), Some(journal)) = (&gateway.app, &gateway.journal) else {
+        return;
+    };
     if orphans.is_empty() {
         return;
     }
-    info!(connections = orphans.len(), "telling the app of connections that an earlier run left open");
+    info!(
+        connections = orphans.len(),
+        "telling the app of connections that an earlier run left open"
+    );
     let tell = |orphan: Orphan| {
         let event = recovered_close(&app.target, orphan.id, &orphan.identity);
         let metrics = &gateway.metrics;
@@ -26,6 +31,8 @@ pub(crate) async fn run<T: Transport>(gateway: Arc<Gateway<T>>, orphans: Vec<Orp
         }
     };
     let at_once = gateway.settings.callback.concurrency.max(1) as usize;
-    futures_util::stream::iter(orphans).for_each_concurrent(at_once, tell).await;
+    futures_util::stream::iter(orphans)
+        .for_each_concurrent(at_once, tell)
+        .await;
     info!("the app knows of all of them");
 }

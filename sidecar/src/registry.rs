@@ -39,7 +39,10 @@ impl Registry {
         index.by_user.insert((user, id));
         index.by_id.insert(id, connection);
         drop(index);
-        Registration { registry: Arc::clone(self), id }
+        Registration {
+            registry: Arc::clone(self),
+            id,
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -57,11 +60,16 @@ impl Registry {
 
     pub fn select(&self, selector: &Selector) -> Vec<Arc<Connection>> {
         let index = self.lock();
-        let matching = |connection: &Arc<Connection>| selector.matches(connection).then(|| Arc::clone(connection));
+        let matching = |connection: &Arc<Connection>| {
+            selector.matches(connection).then(|| Arc::clone(connection))
+        };
         match selector.start() {
             Start::Conns(ids) => {
                 let ids: BTreeSet<_> = ids.iter().collect();
-                ids.into_iter().filter_map(|id| index.by_id.get(id)).filter_map(matching).collect()
+                ids.into_iter()
+                    .filter_map(|id| index.by_id.get(id))
+                    .filter_map(matching)
+                    .collect()
             }
             Start::Users(users) => {
                 let users: BTreeSet<_> = users.iter().collect();
@@ -113,7 +121,10 @@ impl Index {
     fn ids_of(&self, user: &str) -> impl Iterator<Item = ConnectionId> {
         let user: Arc<str> = Arc::from(user);
         let from = (Arc::clone(&user), ConnectionId::MIN);
-        self.by_user.range(from..).take_while(move |(name, _)| *name == user).map(|(_, id)| *id)
+        self.by_user
+            .range(from..)
+            .take_while(move |(name, _)| *name == user)
+            .map(|(_, id)| *id)
     }
 }
 
@@ -121,7 +132,9 @@ impl Registration {
     /// Files the connection under another name and namespace.
     pub fn refile(&self, user: Option<&str>, namespace: Option<&str>) {
         let mut index = self.registry.lock();
-        let Some(connection) = index.by_id.get(&self.id).cloned() else { return };
+        let Some(connection) = index.by_id.get(&self.id).cloned() else {
+            return;
+        };
         let before = connection.with_identity(Identity::clone);
         let mut identity = before.clone();
         if let Some(user) = user {
@@ -149,7 +162,11 @@ mod tests {
     use crate::selector::{Access, Criteria};
 
     fn connect(registry: &Arc<Registry>, user: &str, token: Token) -> (Registration, ConnectionId) {
-        let identity = Identity { user: user.into(), namespace: None, token };
+        let identity = Identity {
+            user: user.into(),
+            namespace: None,
+            token,
+        };
         let id = ConnectionId::random();
         let connection = Connection::new(id, identity, None, None);
         (registry.insert(Arc::new(connection)), id)
@@ -157,11 +174,15 @@ mod tests {
 
     fn select(registry: &Registry, criteria: Criteria) -> Vec<ConnectionId> {
         let selector = Selector::new(criteria).unwrap();
-        registry.select(&selector).iter().map(|connection| connection.id).collect()
+        registry
+            .select(&selector)
+            .iter()
+            .map(|connection| connection.id)
+            .collect()
     }
 
-    fn users(names: &[&str]) -> Option<Vec<String>> {
-        Some(names.iter().map(ToString::to_string).collect())
+    fn users(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -170,23 +191,48 @@ mod tests {
         let (_a, private) = connect(&registry, "ann", Token::Private("t".into()));
         let (_b, public) = connect(&registry, "ann", Token::random());
         let (_c, other) = connect(&registry, "bob", Token::random());
-        let by_user = Criteria { users: users(&["ann"]), ..Criteria::default() };
+        let by_user = Criteria {
+            users: Some(users(&["ann"])),
+            ..Criteria::default()
+        };
         assert_eq!(select(&registry, by_user.clone()).len(), 2);
-        let narrowed = Criteria { access: Access::Private, ..by_user.clone() };
+        let narrowed = Criteria {
+            access: Access::Private,
+            ..by_user.clone()
+        };
         assert_eq!(select(&registry, narrowed), [private]);
-        let both = Criteria { conns: Some(vec![public, other]), ..by_user.clone() };
+        let both = Criteria {
+            conns: Some(vec![public, other]),
+            ..by_user.clone()
+        };
         assert_eq!(select(&registry, both), [public]);
-        let all = Criteria { all: true, except: vec![private, public], ..Criteria::default() };
+        let all = Criteria {
+            all: true,
+            except: vec![private, public],
+            ..Criteria::default()
+        };
         assert_eq!(select(&registry, all), [other]);
-        let twice = Criteria { users: users(&["bob", "bob"]), ..Criteria::default() };
+        let twice = Criteria {
+            users: Some(users(&["bob", "bob"])),
+            ..Criteria::default()
+        };
         assert_eq!(select(&registry, twice), [other]);
-        let token = Criteria { tokens: users(&["t"]), ..Criteria::default() };
+        let token = Criteria {
+            tokens: Some(users(&["t"])),
+            ..Criteria::default()
+        };
         assert_eq!(select(&registry, token), [private]);
     }
 
     #[test]
     fn nobody_named_is_no_selector() {
-        assert_eq!(Selector::new(Criteria { access: Access::Public, ..Criteria::default() }), None);
+        assert_eq!(
+            Selector::new(Criteria {
+                access: Access::Public,
+                ..Criteria::default()
+            }),
+            None
+        );
     }
 
     #[test]
@@ -196,7 +242,10 @@ mod tests {
         registration.refile(Some("ann"), Some("space"));
         assert_eq!(registry.count(""), 0);
         assert_eq!(registry.count("ann"), 1);
-        let namespace = Criteria { namespace: Some("space".into()), ..Criteria::default() };
+        let namespace = Criteria {
+            namespace: Some("space".into()),
+            ..Criteria::default()
+        };
         assert_eq!(select(&registry, namespace), [id]);
         drop(registration);
         assert!(registry.is_empty());
@@ -206,7 +255,9 @@ mod tests {
     #[test]
     fn a_walk_sees_everyone_once() {
         let registry = Arc::new(Registry::default());
-        let _held: Vec<_> = (0..25).map(|_| connect(&registry, "", Token::random())).collect();
+        let _held: Vec<_> = (0..25)
+            .map(|_| connect(&registry, "", Token::random()))
+            .collect();
         let (mut seen, mut after) = (0, None);
         loop {
             after = registry.walk(after, 10, |_| seen += 1);

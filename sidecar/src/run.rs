@@ -33,7 +33,10 @@ pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     }
     raise_file_limit();
     // `available_parallelism` knows the container's CPU limit.
-    let threads = args.threads.or_else(|| std::thread::available_parallelism().ok().map(Into::into)).unwrap_or(1);
+    let threads = args
+        .threads
+        .or_else(|| std::thread::available_parallelism().ok().map(Into::into))
+        .unwrap_or(1);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads.max(1))
         .enable_all()
@@ -51,21 +54,50 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     });
     let clients = bind(args.listen)?;
     let ops_listener = bind(args.ops_listen)?;
-    let token = args.admin_token.clone().filter(|token| !token.is_empty()).map(AdminToken::new);
-    let remote_admin = token.as_ref().map(|_| bind(args.admin_listen)).transpose()?;
+    let token = args
+        .admin_token
+        .clone()
+        .filter(|token| !token.is_empty())
+        .map(AdminToken::new);
+    let remote_admin = token
+        .as_ref()
+        .map(|_| bind(args.admin_listen))
+        .transpose()?;
 
     let gateway = Arc::new(Gateway::new(config.settings, app, journal));
     let sessions = TaskTracker::new();
     let door = Arc::new(Door::new(Arc::clone(&gateway), verifier, sessions.clone()));
     let open = AtomicBool::new(false);
-    let server = Arc::new(Server { gateway: Arc::clone(&gateway), door, admin_token: token, open });
+    let server = Arc::new(Server {
+        gateway: Arc::clone(&gateway),
+        door,
+        admin_token: token,
+        open,
+    });
 
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     announce(&gateway, args, &clients)?;
-    connections.spawn(server::serve(Arc::clone(&server), Entrance::Clients, clients, connections.clone(), stop.clone()));
-    connections.spawn(ops::serve(Arc::clone(&server), ops_listener, connections.clone(), stop.clone()));
+    connections.spawn(server::serve(
+        Arc::clone(&server),
+        Entrance::Clients,
+        clients,
+        connections.clone(),
+        stop.clone(),
+    ));
+    connections.spawn(ops::serve(
+        Arc::clone(&server),
+        ops_listener,
+        connections.clone(),
+        stop.clone(),
+    ));
     if let Some(listener) = remote_admin {
-        let serve = server::serve(Arc::clone(&server), Entrance::RemoteAdmin, listener, connections.clone(), stop.clone());
+        let serve = server::serve(
+            Arc::clone(&server),
+            Entrance::RemoteAdmin,
+            listener,
+            connections.clone(),
+            stop.clone(),
+        );
         connections.spawn(serve);
     }
     let background = tokio::spawn({
@@ -77,7 +109,9 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         }
     });
 
-    drain::requested().await.context("signals cannot be received")?;
+    drain::requested()
+        .await
+        .context("signals cannot be received")?;
     // Until the last close is told the app may still use the admin API.
     drain::run(&gateway, &sessions).await;
     background.abort();
@@ -89,14 +123,24 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
 }
 
 fn open_journal(args: &ProcessArgs) -> anyhow::Result<(Option<Journal>, Vec<Orphan>)> {
-    let Some(directory) = &args.journal else { return Ok((None, Vec::new())) };
+    let Some(directory) = &args.journal else {
+        return Ok((None, Vec::new()));
+    };
     let opened = Journal::open(directory);
-    let (journal, orphans) = opened.with_context(|| format!("the crash journal in {}", directory.display()))?;
+    let (journal, orphans) =
+        opened.with_context(|| format!("the crash journal in {}", directory.display()))?;
     Ok((Some(journal), orphans))
 }
 
-fn announce(gateway: &Gateway<AppClient>, args: &ProcessArgs, clients: &TcpListener) -> anyhow::Result<()> {
-    let target = gateway.app.as_ref().map(|app| format!("http://localhost:{}{}", app.target.port, app.target.path));
+fn announce(
+    gateway: &Gateway<AppClient>,
+    args: &ProcessArgs,
+    clients: &TcpListener,
+) -> anyhow::Result<()> {
+    let target = gateway
+        .app
+        .as_ref()
+        .map(|app| format!("http://localhost:{}{}", app.target.port, app.target.path));
     info!(
         clients = %clients.local_addr()?,
         path = %gateway.settings.routes.path,
@@ -111,7 +155,11 @@ fn announce(gateway: &Gateway<AppClient>, args: &ProcessArgs, clients: &TcpListe
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     const BACKLOG: u32 = 4096;
     let listen = |address: SocketAddr| {
-        let socket = if address.is_ipv6() { TcpSocket::new_v6() } else { TcpSocket::new_v4() }?;
+        let socket = if address.is_ipv6() {
+            TcpSocket::new_v6()
+        } else {
+            TcpSocket::new_v4()
+        }?;
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
@@ -119,7 +167,8 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let any_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
     listen(address)
         .or_else(|error| {
-            let no_v6 = address.ip() == std::net::Ipv6Addr::UNSPECIFIED && error.kind() != std::io::ErrorKind::AddrInUse;
+            let no_v6 = address.ip() == std::net::Ipv6Addr::UNSPECIFIED
+                && error.kind() != std::io::ErrorKind::AddrInUse;
             if no_v6 { listen(any_v4) } else { Err(error) }
         })
         .with_context(|| format!("cannot listen on {address}"))
@@ -129,5 +178,11 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 fn raise_file_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // Refused only where the limit is fixed, and then it stays as it is.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
 }

@@ -51,22 +51,48 @@ impl Selector {
     /// `None`: the criteria name nobody. `users_access_type` alone names nobody either, it only
     /// narrows.
     pub fn new(criteria: Criteria) -> Option<Self> {
-        let Criteria { all, conns, users, tokens, namespace, access, except } = criteria;
-        let named = all || conns.is_some() || users.is_some() || tokens.is_some() || namespace.is_some();
-        named.then_some(Self { base: Base { conns, users, tokens }, access, namespace, except })
+        let Criteria {
+            all,
+            conns,
+            users,
+            tokens,
+            namespace,
+            access,
+            except,
+        } = criteria;
+        let named =
+            all || conns.is_some() || users.is_some() || tokens.is_some() || namespace.is_some();
+        named.then_some(Self {
+            base: Base {
+                conns,
+                users,
+                tokens,
+            },
+            access,
+            namespace,
+            except,
+        })
     }
 
     pub fn start(&self) -> Start<'_> {
         match &self.base {
-            Base { conns: Some(conns), .. } => Start::Conns(conns),
-            Base { users: Some(users), .. } => Start::Users(users),
+            Base {
+                conns: Some(conns), ..
+            } => Start::Conns(conns),
+            Base {
+                users: Some(users), ..
+            } => Start::Users(users),
             _ => Start::All,
         }
     }
 
     /// Whether everyone is meant: then nobody has to be asked.
     pub fn is_everyone(&self) -> bool {
-        let Base { conns, users, tokens } = &self.base;
+        let Base {
+            conns,
+            users,
+            tokens,
+        } = &self.base;
         conns.is_none()
             && users.is_none()
             && tokens.is_none()
@@ -80,16 +106,25 @@ impl Selector {
             return true;
         }
         let Base { conns, .. } = &self.base;
-        conns.as_ref().is_none_or(|conns| conns.contains(&connection.id))
+        conns
+            .as_ref()
+            .is_none_or(|conns| conns.contains(&connection.id))
             && !self.except.contains(&connection.id)
             && connection.with_identity(|identity| self.matches_identity(identity))
     }
 
     fn matches_identity(&self, identity: &Identity) -> bool {
         let Base { users, tokens, .. } = &self.base;
-        users.as_ref().is_none_or(|users| users.iter().any(|user| **user == *identity.user))
-            && tokens.as_ref().is_none_or(|tokens| tokens.iter().any(|token| identity.token.equals(token)))
-            && self.namespace.as_ref().is_none_or(|wanted| identity.namespace.as_deref() == Some(wanted))
+        users
+            .as_ref()
+            .is_none_or(|users| users.iter().any(|user| **user == *identity.user))
+            && tokens
+                .as_ref()
+                .is_none_or(|tokens| tokens.iter().any(|token| identity.token.equals(token)))
+            && self
+                .namespace
+                .as_ref()
+                .is_none_or(|wanted| identity.namespace.as_deref() == Some(wanted))
             && match self.access {
                 Access::Any => true,
                 Access::Private => !identity.token.is_public(),

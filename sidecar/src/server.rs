@@ -48,7 +48,7 @@ const MAX_WAITING: usize = 4096;
 const MAX_REMOTE_ADMIN: usize = 256;
 const MAX_HEAD: usize = 64 << 10;
 /// How long an admin client's connection may idle: longer than the usual HTTP clients keep one.
-const ADMIN_IDLE: Duration = Duration::from_secs(120);
+const ADMIN_IDLE: Duration = Duration::from_mins(2);
 
 pub(crate) async fn serve(
     server: Arc<Server>,
@@ -95,25 +95,34 @@ pub(crate) async fn serve(
 async fn answer(server: Arc<Server>, entrance: Entrance, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
     let handshake = server.gateway.settings.limits.handshake;
-    let patience = if peer.ip().to_canonical().is_loopback() { handshake.max(ADMIN_IDLE) } else { handshake };
+    let patience = if peer.ip().to_canonical().is_loopback() {
+        handshake.max(ADMIN_IDLE)
+    } else {
+        handshake
+    };
     let service = service_fn(move |request| {
         let server = Arc::clone(&server);
         async move { Ok::<_, Infallible>(server.route(entrance, peer, request).await) }
     });
-    let served = http1::Builder::new()
+    let end = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
-    if let Err(error) = served {
+    if let Err(error) = end {
         debug!(%peer, %error, "connection ended");
     }
 }
 
 impl Server {
-    async fn route(&self, entrance: Entrance, peer: SocketAddr, request: Request<Incoming>) -> Reply {
+    async fn route(
+        &self,
+        entrance: Entrance,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Reply {
         let path = request.uri().path();
         if path.starts_with(admin::PREFIX) {
             return self.admin(entrance, peer, request).await;
@@ -122,25 +131,38 @@ impl Server {
         match entrance {
             Entrance::Clients if path == settings.routes.path.as_str() => {
                 if !self.open.load(Ordering::Acquire) {
-                    let Refused { label, reply } = try_again("recovering", "the gateway is starting");
+                    let Refused { label, reply } =
+                        try_again("recovering", "the gateway is starting");
                     self.gateway.metrics.refused(label);
-                    return reply;
+                    return *reply;
                 }
                 self.door.serve(peer, request).await
             }
             Entrance::Clients => {
-                let message = format!("nothing is here; the WebSocket is at {}", settings.routes.path);
+                let message = format!(
+                    "nothing is here; the WebSocket is at {}",
+                    settings.routes.path
+                );
                 error(StatusCode::NOT_FOUND, &message)
             }
-            Entrance::RemoteAdmin => error(StatusCode::NOT_FOUND, "nothing is here but the admin API"),
+            Entrance::RemoteAdmin => {
+                error(StatusCode::NOT_FOUND, "nothing is here but the admin API")
+            }
         }
     }
 
-    async fn admin(&self, entrance: Entrance, peer: SocketAddr, request: Request<Incoming>) -> Reply {
+    async fn admin(
+        &self,
+        entrance: Entrance,
+        peer: SocketAddr,
+        request: Request<Incoming>,
+    ) -> Reply {
         let allowed = match (entrance, &self.admin_token) {
             (Entrance::Clients, token) => guard::local(&request, peer, token.as_ref()),
             (Entrance::RemoteAdmin, Some(token)) => guard::bearer(&request, token),
-            (Entrance::RemoteAdmin, None) => Err(admin::Refusal::new(StatusCode::NOT_FOUND, "not found")),
+            (Entrance::RemoteAdmin, None) => {
+                Err(admin::Refusal::new(StatusCode::NOT_FOUND, "not found"))
+            }
         };
         match allowed {
             Ok(()) => admin::serve(&self.gateway, request).await,

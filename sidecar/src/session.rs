@@ -58,9 +58,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             journal.opened(&connection);
         }
         let registration = Some(gateway.registry.insert(Arc::clone(&connection)));
-        let lane = if gateway.app.is_some() { Lane::opening(request) } else { Lane::leading_nowhere() };
+        let lane = if gateway.app.is_some() {
+            Lane::opening(request)
+        } else {
+            Lane::leading_nowhere()
+        };
         let rate = Rate::new(gateway.settings.limits.message_rate, now);
-        Self { gateway, connection, registration, socket: Socket::new(stream, early), lane, rate, charged: 0 }
+        Self {
+            gateway,
+            connection,
+            registration,
+            socket: Socket::new(stream, early),
+            lane,
+            rate,
+            charged: 0,
+        }
     }
 
     /// One round over everything; whether there may be more to do at once.
@@ -72,7 +84,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         while let Poll::Ready(step) = self.lane.poll(context, &self.gateway, &self.connection) {
             self.after_callback(step);
         }
-        if let Err(gone) = self.socket.poll_write(context, &self.connection, &self.gateway.budget) {
+        if let Err(gone) = self
+            .socket
+            .poll_write(context, &self.connection, &self.gateway.budget)
+        {
             self.vanished(&gone);
         }
         let read = self.poll_read(context);
@@ -167,8 +182,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
                 None => return,
             },
         };
-        self.gateway.metrics.received(kind_of(&message), message.len());
-        if !self.rate.allows(self.gateway.settings.limits.message_rate, now) {
+        self.gateway
+            .metrics
+            .received(kind_of(&message), message.size());
+        if !self
+            .rate
+            .allows(self.gateway.settings.limits.message_rate, now)
+        {
             return self.begin_close(&CloseReason::RateLimit);
         }
         self.lane.push(message);
@@ -186,7 +206,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             Inbound::Json { kind } => {
                 let wanted = !self.gateway.settings.routes.types.is_empty();
                 let kind = kind.filter(|_| wanted).map(|kind| kind.as_ref().into());
-                Some(ClientMessage::Json { raw: text.into(), kind })
+                Some(ClientMessage::Json {
+                    raw: text.into(),
+                    kind,
+                })
             }
             Inbound::Text => Some(ClientMessage::Text(text.into())),
         }
@@ -194,7 +217,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
 
     fn client_closes(&mut self, code: Option<u16>, reason: Box<str>) {
         // RFC 6455 §7.1.5: a close frame without a body counts as 1005.
-        self.begin_close(&CloseReason::Client { code: code.unwrap_or(1005), reason });
+        self.begin_close(&CloseReason::Client {
+            code: code.unwrap_or(1005),
+            reason,
+        });
         self.socket.peer_closed();
     }
 
@@ -202,14 +228,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
 
     fn after_callback(&mut self, step: Step) {
         match step {
-            Step::Answered(action, actions) => self.apply(action, actions),
+            Step::Answered(action, Some(actions)) => self.apply(action, *actions),
+            Step::Answered(_, None) => {}
             Step::Lost => self.begin_close(&CloseReason::AppUnreachable),
         }
     }
 
     fn apply(&mut self, action: Action, actions: Actions) {
-        let Actions { replies, failed, close, user, namespace, broadcast: _ } = actions;
-        if action == Action::Open && let Some(registration) = &self.registration {
+        let Actions {
+            replies,
+            failed,
+            close,
+            user,
+            namespace,
+            broadcast: _,
+        } = actions;
+        if action == Action::Open
+            && let Some(registration) = &self.registration
+        {
             registration.refile(user.as_deref(), namespace.as_deref());
         }
         for reply in replies {
@@ -225,7 +261,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     }
 
     fn send(&self, frame: bytes::Bytes) {
-        self.connection.push(frame, 1, self.gateway.settings.limits.outbox.0, &self.gateway.budget);
+        self.connection.push(
+            frame,
+            1,
+            self.gateway.settings.limits.outbox.0,
+            &self.gateway.budget,
+        );
     }
 
     // --- the end ---
@@ -245,9 +286,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         }
         debug!(connection = %self.connection.id, reason = reason.label(), "closing");
         self.gateway.metrics.closed(reason);
-        self.connection.shut(reason.discards_outbox(), &self.gateway.budget);
+        self.connection
+            .shut(reason.discards_outbox(), &self.gateway.budget);
         self.lane.close(reason);
-        self.socket.begin_close(reason, self.gateway.settings.limits.close);
+        self.socket
+            .begin_close(reason, self.gateway.settings.limits.close);
     }
 
     /// Settles with the common budget what waits on its way in.

@@ -31,7 +31,10 @@ impl Counted {
 
 impl SharedStream {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self(Arc::new(Counted { stream, written: AtomicU64::new(0) }))
+        Self(Arc::new(Counted {
+            stream,
+            written: AtomicU64::new(0),
+        }))
     }
 
     pub(crate) fn counted(&self) -> Arc<Counted> {
@@ -82,7 +85,11 @@ impl Read for SharedStream {
 }
 
 impl Write for SharedStream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_write_with(context, |stream| stream.try_write(bytes))
     }
 

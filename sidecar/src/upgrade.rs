@@ -4,8 +4,7 @@ mod hook;
 mod identify;
 mod jwt;
 
-pub use identify::cookie;
-pub use jwt::Verifier;
+pub(crate) use jwt::Verifier;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ use crate::ws;
 
 /// Lets clients in.
 #[derive(Debug)]
-pub struct Door {
+pub(crate) struct Door {
     gateway: Arc<Gateway<AppClient>>,
     verifier: Option<Verifier>,
     sessions: TaskTracker,
@@ -46,12 +45,15 @@ struct Place(Arc<Door>);
 /// Why a client is not let in: the answer, and the value of the metric's label.
 pub(crate) struct Refused {
     pub label: &'static str,
-    pub reply: Reply,
+    pub reply: Box<Reply>,
 }
 
 impl Refused {
     pub(crate) fn new(label: &'static str, status: StatusCode, message: &str) -> Self {
-        Self { label, reply: error(status, message) }
+        Self {
+            label,
+            reply: Box::new(error(status, message)),
+        }
     }
 
     fn with_header(mut self, name: header::HeaderName, value: HeaderValue) -> Self {
@@ -61,22 +63,39 @@ impl Refused {
 }
 
 impl Door {
-    pub fn new(gateway: Arc<Gateway<AppClient>>, verifier: Option<Verifier>, sessions: TaskTracker) -> Self {
-        Self { gateway, verifier, sessions, admitted: AtomicUsize::new(0) }
+    pub(crate) fn new(
+        gateway: Arc<Gateway<AppClient>>,
+        verifier: Option<Verifier>,
+        sessions: TaskTracker,
+    ) -> Self {
+        Self {
+            gateway,
+            verifier,
+            sessions,
+            admitted: AtomicUsize::new(0),
+        }
     }
 
-    pub async fn serve(self: &Arc<Self>, peer: SocketAddr, mut request: Request<Incoming>) -> Reply {
+    pub(crate) async fn serve(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        mut request: Request<Incoming>,
+    ) -> Reply {
         match self.admit(peer, &mut request).await {
             Ok(reply) => reply,
             Err(Refused { label, reply }) => {
                 self.gateway.metrics.refused(label);
                 debug!(%peer, reason = label, status = reply.status().as_u16(), "upgrade refused");
-                reply
+                *reply
             }
         }
     }
 
-    async fn admit(self: &Arc<Self>, peer: SocketAddr, request: &mut Request<Incoming>) -> Result<Reply, Refused> {
+    async fn admit(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        request: &mut Request<Incoming>,
+    ) -> Result<Reply, Refused> {
         let accept = handshake(request)?;
         if self.gateway.is_draining() {
             return Err(try_again("draining", "the gateway is shutting down"));
@@ -89,9 +108,16 @@ impl Door {
             Some(path) => Some(hook::ask(&self.gateway, path, request).await?),
             None => None,
         };
-        let identity = identify::identity(request, &self.gateway.settings.identity, claimed, hook.as_ref());
+        let identity = identify::identity(
+            request,
+            &self.gateway.settings.identity,
+            claimed,
+            hook.as_ref(),
+        );
         self.check_user(&identity)?;
-        let protocol = hook.and_then(|hook| hook.protocol).or_else(|| first_offered(request.headers()));
+        let protocol = hook
+            .and_then(|hook| hook.protocol)
+            .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
         let door = Arc::clone(self);
         let (head, connection) = describe(request, identity);
@@ -105,12 +131,27 @@ impl Door {
         Ok(switching(&accept, protocol))
     }
 
-    async fn run(self: Arc<Self>, upgraded: Upgraded, connection: Connection, head: OpenRequest, _place: Place) {
+    async fn run(
+        self: Arc<Self>,
+        upgraded: Upgraded,
+        connection: Connection,
+        head: OpenRequest,
+        _place: Place,
+    ) {
         // Our server hands hyper nothing but TCP streams, so this holds for every upgrade.
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
+        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+            return;
+        };
         let stream = parts.io.into_inner();
         let _ = stream.set_nodelay(true);
-        Session::new(Arc::clone(&self.gateway), connection, head, stream, &parts.read_buf).await;
+        Session::new(
+            Arc::clone(&self.gateway),
+            connection,
+            head,
+            stream,
+            &parts.read_buf,
+        )
+        .await;
     }
 
     fn place(self: &Arc<Self>) -> Result<Place, Refused> {
@@ -119,24 +160,36 @@ impl Door {
         if self.admitted.fetch_add(1, Ordering::Relaxed) < limit {
             return Ok(place);
         }
-        Err(try_again("connections", "all connections are taken (limits.connections)"))
+        Err(try_again(
+            "connections",
+            "all connections are taken (limits.connections)",
+        ))
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let allowed = &self.gateway.settings.routes.origins;
-        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !allowed.is_empty()) else { return Ok(()) };
+        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !allowed.is_empty()) else {
+            return Ok(());
+        };
         let origin = origin.to_str().unwrap_or_default();
         if allowed.iter().any(|pattern| pattern.covers(origin)) {
             return Ok(());
         }
-        Err(Refused::new("origin", StatusCode::FORBIDDEN, "this origin is not allowed (origins)"))
+        Err(Refused::new(
+            "origin",
+            StatusCode::FORBIDDEN,
+            "this origin is not allowed (origins)",
+        ))
     }
 
     fn verify(&self, headers: &HeaderMap) -> Result<Option<String>, Refused> {
-        let Some(verifier) = &self.verifier else { return Ok(None) };
+        let Some(verifier) = &self.verifier else {
+            return Ok(None);
+        };
         verifier.user(headers).map_err(|why| {
             let challenge = HeaderValue::from_static("Bearer");
-            Refused::new("jwt", StatusCode::UNAUTHORIZED, &why).with_header(header::WWW_AUTHENTICATE, challenge)
+            Refused::new("jwt", StatusCode::UNAUTHORIZED, &why)
+                .with_header(header::WWW_AUTHENTICATE, challenge)
         })
     }
 
@@ -147,7 +200,11 @@ impl Door {
             return Ok(());
         }
         let message = "this user has too many connections (limits.connectionsPerUser)";
-        Err(Refused::new("connections_per_user", StatusCode::TOO_MANY_REQUESTS, message))
+        Err(Refused::new(
+            "connections_per_user",
+            StatusCode::TOO_MANY_REQUESTS,
+            message,
+        ))
     }
 }
 
@@ -160,27 +217,39 @@ impl Drop for Place {
 /// RFC 6455 §4.2.1: what a client has to send; its key's answer.
 fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
     let headers = request.headers();
-    let upgrade = has_token(headers, &header::UPGRADE, "websocket") && has_token(headers, &header::CONNECTION, "upgrade");
+    let upgrade = has_token(headers, &header::UPGRADE, "websocket")
+        && has_token(headers, &header::CONNECTION, "upgrade");
     if request.method() != Method::GET || !upgrade || request.version() != Version::HTTP_11 {
         let message = "this path is a WebSocket; expected GET with Connection: Upgrade, Upgrade: websocket and Sec-WebSocket-Version: 13";
-        return Err(Refused::new("no_upgrade", StatusCode::UPGRADE_REQUIRED, message)
-            .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
-            .with_header(header::CONNECTION, HeaderValue::from_static("upgrade")));
+        return Err(
+            Refused::new("no_upgrade", StatusCode::UPGRADE_REQUIRED, message)
+                .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+                .with_header(header::CONNECTION, HeaderValue::from_static("upgrade")),
+        );
     }
-    if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+    if headers
+        .get(header::SEC_WEBSOCKET_VERSION)
+        .is_none_or(|version| version != "13")
+    {
         let message = "only WebSocket version 13 (RFC 6455) is spoken here";
-        return Err(Refused::new("version", StatusCode::UPGRADE_REQUIRED, message)
-            .with_header(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+        return Err(
+            Refused::new("version", StatusCode::UPGRADE_REQUIRED, message).with_header(
+                header::SEC_WEBSOCKET_VERSION,
+                HeaderValue::from_static("13"),
+            ),
+        );
     }
-    let key = headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    let key = headers
+        .get(header::SEC_WEBSOCKET_KEY)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
     ws::accept_key(key).ok_or_else(|| {
-        Refused::new("key", StatusCode::BAD_REQUEST, "Sec-WebSocket-Key: expected 16 bytes in base64")
+        Refused::new(
+            "key",
+            StatusCode::BAD_REQUEST,
+            "Sec-WebSocket-Key: expected 16 bytes in base64",
+        )
     })
-}
-
-/// Whether a request asks to become a WebSocket at all, well or badly.
-pub fn is_upgrade(headers: &HeaderMap) -> bool {
-    has_token(headers, &header::UPGRADE, "websocket")
 }
 
 fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {
@@ -194,15 +263,27 @@ fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bo
 
 fn first_offered(headers: &HeaderMap) -> Option<HeaderValue> {
     let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
-    let first = offered.split(',').map(str::trim).find(|name| !name.is_empty())?;
+    let first = offered
+        .split(',')
+        .map(str::trim)
+        .find(|name| !name.is_empty())?;
     HeaderValue::from_str(first).ok()
 }
 
 fn describe<B>(request: &Request<B>, identity: Identity) -> (OpenRequest, Connection) {
     let headers = request.headers();
-    let text = |name| headers.get(name).map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into());
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into())
+    };
     let cookie = identify::cookie_header(headers);
-    let connection = Connection::new(ConnectionId::random(), identity, text(header::USER_AGENT), cookie);
+    let connection = Connection::new(
+        ConnectionId::random(),
+        identity,
+        text(header::USER_AGENT),
+        cookie,
+    );
     let head = OpenRequest {
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),

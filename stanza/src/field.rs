@@ -146,7 +146,7 @@ impl Field for Duration {
 }
 
 /// A century: far more than any deadline, and far from the timer's overflow.
-const MAX_DURATION: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+const MAX_DURATION: Duration = Duration::from_hours(100 * 365 * 24);
 
 // === impl ByteSize ===
 

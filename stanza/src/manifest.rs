@@ -215,7 +215,10 @@ impl WebSocket {
 }
 
 /// The gateway's settings alone, as [`env::OPTIONS`](crate::env::OPTIONS) carries them.
-pub fn gateway_options(source: &str, options: &serde_json::Value) -> Result<(Gateway, Problems), Problems> {
+pub fn gateway_options(
+    source: &str,
+    options: &serde_json::Value,
+) -> Result<(Gateway, Problems), Problems> {
     let mut report = Report::new(source);
     let node = Node::from_json(options);
     if !matches!(node.value, Value::Map(_)) {
@@ -224,7 +227,11 @@ pub fn gateway_options(source: &str, options: &serde_json::Value) -> Result<(Gat
     let mut settings = Settings::default();
     settings.read(&node, "", "", &mut report);
     let problems = report.finish();
-    if problems.has_errors() { Err(problems) } else { Ok((settings.gateway, problems)) }
+    if problems.has_errors() {
+        Err(problems)
+    } else {
+        Ok((settings.gateway, problems))
+    }
 }
 
 #[derive(Default)]

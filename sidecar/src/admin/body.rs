@@ -25,14 +25,19 @@ pub enum BodyError {
     #[error("{field} is missing")]
     Missing { field: &'static str },
     #[error("{field}: expected {allowed}")]
-    Wrong { field: &'static str, allowed: &'static str },
+    Wrong {
+        field: &'static str,
+        allowed: &'static str,
+    },
     #[error("nobody is selected; give {0}, or all: true")]
     NobodySelected(&'static str),
 }
 
 impl<'a> Fields<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, BodyError> {
-        serde_json::from_slice(body).map(Self).map_err(|error| BodyError::NotAnObject(error.to_string()))
+        serde_json::from_slice(body)
+            .map(Self)
+            .map_err(|error| BodyError::NotAnObject(error.to_string()))
     }
 
     /// A field as it stands; `null` counts as absent.
@@ -40,9 +45,17 @@ impl<'a> Fields<'a> {
         self.0.get(field).copied().filter(|raw| raw.get() != "null")
     }
 
-    pub fn get<T: DeserializeOwned>(&self, field: &'static str, allowed: &'static str) -> Result<Option<T>, BodyError> {
-        let Some(raw) = self.raw(field) else { return Ok(None) };
-        serde_json::from_str(raw.get()).map(Some).map_err(|_| BodyError::Wrong { field, allowed })
+    pub fn get<T: DeserializeOwned>(
+        &self,
+        field: &'static str,
+        allowed: &'static str,
+    ) -> Result<Option<T>, BodyError> {
+        let Some(raw) = self.raw(field) else {
+            return Ok(None);
+        };
+        serde_json::from_str(raw.get())
+            .map(Some)
+            .map_err(|_| BodyError::Wrong { field, allowed })
     }
 
     /// A text; the empty one counts as absent.
@@ -59,7 +72,11 @@ impl<'a> Fields<'a> {
 
     /// Connection ids; one that is none of ours selects nobody.
     pub fn ids(&self, field: &'static str) -> Result<Option<Vec<ConnectionId>>, BodyError> {
-        Ok(self.texts(field)?.map(|ids| ids.iter().filter_map(|id| ConnectionId::parse(id)).collect()))
+        Ok(self.texts(field)?.map(|ids| {
+            ids.iter()
+                .filter_map(|id| ConnectionId::parse(id))
+                .collect()
+        }))
     }
 
     /// Everything that selects but the ids, which `send` and `close` spell differently.
@@ -68,7 +85,12 @@ impl<'a> Fields<'a> {
             None | Some(0) => Access::Any,
             Some(1) => Access::Private,
             Some(2) => Access::Public,
-            Some(_) => return Err(BodyError::Wrong { field: "users_access_type", allowed: ACCESS_TYPES }),
+            Some(_) => {
+                return Err(BodyError::Wrong {
+                    field: "users_access_type",
+                    allowed: ACCESS_TYPES,
+                });
+            }
         };
         Ok(Criteria {
             all: self.get("all", "true or false")?.unwrap_or(false),
@@ -84,7 +106,10 @@ impl<'a> Fields<'a> {
     /// The criteria of `send`: `conn_id` beside the others.
     pub fn send_criteria(&self) -> Result<Criteria, BodyError> {
         let id = self.text("conn_id")?;
-        Ok(Criteria { conns: id.map(|id| ConnectionId::parse(&id).into_iter().collect()), ..self.criteria()? })
+        Ok(Criteria {
+            conns: id.map(|id| ConnectionId::parse(&id).into_iter().collect()),
+            ..self.criteria()?
+        })
     }
 
     pub fn selector(criteria: Criteria, choices: &'static str) -> Result<Selector, BodyError> {
@@ -95,36 +120,56 @@ impl<'a> Fields<'a> {
     pub fn message(&self) -> Result<Message, BodyError> {
         let payload = self.raw_payload()?;
         let encoding = self.text("encoding")?;
-        let wrong = |allowed| BodyError::Wrong { field: "payload", allowed };
+        let wrong = |allowed| BodyError::Wrong {
+            field: "payload",
+            allowed,
+        };
         let text = || serde_json::from_str::<String>(payload.get()).ok();
         match encoding.as_deref() {
             None | Some("json") => Ok(Message::text(payload.get())),
-            Some("text") => text().map(|text| Message::text(&text)).ok_or(wrong("a text, as encoding is text")),
+            Some("text") => text()
+                .map(|text| Message::text(&text))
+                .ok_or(wrong("a text, as encoding is text")),
             Some("base64") => text()
                 .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
                 .map(|bytes| Message::binary(&bytes))
                 .ok_or(wrong("base64, as encoding is base64")),
-            Some(_) => Err(BodyError::Wrong { field: "encoding", allowed: "json, text or base64" }),
+            Some(_) => Err(BodyError::Wrong {
+                field: "encoding",
+                allowed: "json, text or base64",
+            }),
         }
     }
 
     /// `code` and `reason` of a close.
     pub fn close_reason(&self) -> Result<CloseReason, BodyError> {
         let allowed = "1000 to 1003, 1007 to 1014 or 3000 to 4999";
-        let wrong = BodyError::Wrong { field: "code", allowed };
+        let wrong = BodyError::Wrong {
+            field: "code",
+            allowed,
+        };
         let code = self.get::<u16>("code", allowed)?.unwrap_or(1000);
         let code = CloseCode::new(code).ok_or(wrong)?.0;
         let reason = self.text("reason")?.unwrap_or_default();
         // RFC 6455 §5.5: a control frame holds 125 bytes, two of them the code.
         if reason.len() > 123 {
-            return Err(BodyError::Wrong { field: "reason", allowed: "at most 123 bytes" });
+            return Err(BodyError::Wrong {
+                field: "reason",
+                allowed: "at most 123 bytes",
+            });
         }
-        Ok(CloseReason::App { code, reason: reason.into() })
+        Ok(CloseReason::App {
+            code,
+            reason: reason.into(),
+        })
     }
 
     fn raw_payload(&self) -> Result<&'a RawValue, BodyError> {
         // `null` is a payload like any other.
-        self.0.get("payload").copied().ok_or(BodyError::Missing { field: "payload" })
+        self.0
+            .get("payload")
+            .copied()
+            .ok_or(BodyError::Missing { field: "payload" })
     }
 }
 
@@ -147,8 +192,14 @@ mod tests {
 
     #[test]
     fn encodings() {
-        assert_eq!(message(r#"{"payload":"a\nb","encoding":"text"}"#), Ok(Message::text("a\nb")));
-        assert_eq!(message(r#"{"payload":"AAE=","encoding":"base64"}"#), Ok(Message::binary(&[0, 1])));
+        assert_eq!(
+            message(r#"{"payload":"a\nb","encoding":"text"}"#),
+            Ok(Message::text("a\nb"))
+        );
+        assert_eq!(
+            message(r#"{"payload":"AAE=","encoding":"base64"}"#),
+            Ok(Message::binary(&[0, 1]))
+        );
         assert_eq!(message(r#"{"payload":null}"#), Ok(Message::text("null")));
         assert!(message(r#"{"payload":{},"encoding":"text"}"#).is_err());
         assert!(message(r#"{"payload":"*","encoding":"base64"}"#).is_err());
@@ -159,7 +210,10 @@ mod tests {
     #[test]
     fn errors_name_the_field() {
         let fields = Fields::parse(br#"{"users":"ann"}"#).unwrap();
-        assert_eq!(fields.criteria().unwrap_err().to_string(), "users: expected a list of texts");
+        assert_eq!(
+            fields.criteria().unwrap_err().to_string(),
+            "users: expected a list of texts"
+        );
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub(super) fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, body: &[u8]) -> Res
 
 fn parse(body: &[u8]) -> Result<(Selector, CloseReason), BodyError> {
     let fields = Fields::parse(body)?;
-    let criteria = Criteria { conns: fields.ids("conns")?, ..fields.criteria()? };
-    Ok((Fields::selector(criteria, "conns, users, tokens or namespace")?, fields.close_reason()?))
+    let criteria = Criteria {
+        conns: fields.ids("conns")?,
+        ..fields.criteria()?
+    };
+    Ok((
+        Fields::selector(criteria, "conns, users, tokens or namespace")?,
+        fields.close_reason()?,
+    ))
 }

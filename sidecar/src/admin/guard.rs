@@ -40,16 +40,26 @@ impl std::fmt::Debug for AdminToken {
 }
 
 /// The API on the port that clients use too.
-pub fn local<B>(request: &Request<B>, peer: SocketAddr, token: Option<&AdminToken>) -> Result<(), Refusal> {
+pub fn local<B>(
+    request: &Request<B>,
+    peer: SocketAddr,
+    token: Option<&AdminToken>,
+) -> Result<(), Refusal> {
     if !peer.ip().to_canonical().is_loopback() {
         // To a stranger the API does not exist.
         return Err(Refusal::new(StatusCode::NOT_FOUND, "not found"));
     }
     let forbidden = |message: &str| Err(Refusal::new(StatusCode::FORBIDDEN, message));
     if !is_local_host(request) {
-        return forbidden("the admin API is for this pod only: Host must be localhost, 127.0.0.1 or [::1]");
+        return forbidden(
+            "the admin API is for this pod only: Host must be localhost, 127.0.0.1 or [::1]",
+        );
     }
-    if request.headers().keys().any(|name| tells_of_a_proxy(name.as_str())) {
+    if request
+        .headers()
+        .keys()
+        .any(|name| tells_of_a_proxy(name.as_str()))
+    {
         return forbidden("the admin API is for this pod only: the request came through a proxy");
     }
     match token {
@@ -63,12 +73,18 @@ pub fn bearer<B>(request: &Request<B>, token: &AdminToken) -> Result<(), Refusal
     if token.fits(request.headers()) {
         return Ok(());
     }
-    Err(Refusal::new(StatusCode::UNAUTHORIZED, "expected Authorization: Bearer with the token of WS_ADMIN_TOKEN"))
+    Err(Refusal::new(
+        StatusCode::UNAUTHORIZED,
+        "expected Authorization: Bearer with the token of WS_ADMIN_TOKEN",
+    ))
 }
 
 fn is_local_host<B>(request: &Request<B>) -> bool {
     let from_uri = request.uri().host();
-    let from_header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let from_header = request
+        .headers()
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
     let hosts = request.headers().get_all(header::HOST).iter().count();
     let local = |host: &str| matches!(without_port(host), "localhost" | "127.0.0.1" | "[::1]");
     hosts <= 1 && from_header.is_some_and(local) && from_uri.is_none_or(local)
@@ -76,7 +92,11 @@ fn is_local_host<B>(request: &Request<B>) -> bool {
 
 fn without_port(host: &str) -> &str {
     match host.rsplit_once(':') {
-        Some((name, port)) if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        Some((name, port))
+            if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            name
+        }
         _ => host,
     }
 }
@@ -97,7 +117,11 @@ mod tests {
             request = request.header(*name, *value);
         }
         let token = token.map(|token| AdminToken::new(token.to_owned()));
-        match local(&request.body(()).unwrap(), peer.parse().unwrap(), token.as_ref()) {
+        match local(
+            &request.body(()).unwrap(),
+            peer.parse().unwrap(),
+            token.as_ref(),
+        ) {
             Ok(()) => 200,
             Err(refusal) => refusal.status.as_u16(),
         }
@@ -108,12 +132,25 @@ mod tests {
         let host = ("host", "localhost:40010");
         assert_eq!(status(LOOPBACK, &[host], None), 200);
         assert_eq!(status("[::1]:5000", &[("host", "[::1]:40010")], None), 200);
-        assert_eq!(status("[::ffff:127.0.0.1]:5000", &[("host", "127.0.0.1")], None), 200);
+        assert_eq!(
+            status("[::ffff:127.0.0.1]:5000", &[("host", "127.0.0.1")], None),
+            200
+        );
         assert_eq!(status("10.1.2.3:5000", &[host], None), 404);
         assert_eq!(status(LOOPBACK, &[("host", "evil.example")], None), 403);
         assert_eq!(status(LOOPBACK, &[], None), 403);
-        for proxy in ["forwarded", "via", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"] {
-            assert_eq!(status(LOOPBACK, &[host, (proxy, "x")], None), 403, "{proxy}");
+        for proxy in [
+            "forwarded",
+            "via",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-real-ip",
+        ] {
+            assert_eq!(
+                status(LOOPBACK, &[host, (proxy, "x")], None),
+                403,
+                "{proxy}"
+            );
         }
     }
 
@@ -121,8 +158,29 @@ mod tests {
     fn with_a_token_it_is_asked_of_everyone() {
         let host = ("host", "localhost");
         assert_eq!(status(LOOPBACK, &[host], Some("secret")), 401);
-        assert_eq!(status(LOOPBACK, &[host, ("authorization", "Bearer secret")], Some("secret")), 200);
-        assert_eq!(status(LOOPBACK, &[host, ("authorization", "Bearer secre")], Some("secret")), 401);
-        assert_eq!(status(LOOPBACK, &[host, ("authorization", "Basic secret")], Some("secret")), 401);
+        assert_eq!(
+            status(
+                LOOPBACK,
+                &[host, ("authorization", "Bearer secret")],
+                Some("secret")
+            ),
+            200
+        );
+        assert_eq!(
+            status(
+                LOOPBACK,
+                &[host, ("authorization", "Bearer secre")],
+                Some("secret")
+            ),
+            401
+        );
+        assert_eq!(
+            status(
+                LOOPBACK,
+                &[host, ("authorization", "Basic secret")],
+                Some("secret")
+            ),
+            401
+        );
     }
 }

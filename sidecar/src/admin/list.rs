@@ -26,7 +26,10 @@ struct User {
     public: Vec<Json>,
 }
 
-pub(super) fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, query: &str) -> Result<Answer, Refusal> {
+pub(super) fn serve<T: Transport>(
+    gateway: &Arc<Gateway<T>>,
+    query: &str,
+) -> Result<Answer, Refusal> {
     let query = Query::parse(query)?;
     let page = query.limit.unwrap_or(usize::MAX);
     let mut users: BTreeMap<Arc<str>, User> = BTreeMap::new();
@@ -46,13 +49,23 @@ pub(super) fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, query: &str) -> Res
             break;
         }
     }
-    let data = users.into_iter().map(|(name, user)| user.to_json(&name)).collect();
-    Ok(Answer { data, next: next.map(|id| id.to_string()) })
+    let data = users
+        .into_iter()
+        .map(|(name, user)| user.to_json(&name))
+        .collect();
+    Ok(Answer {
+        data,
+        next: next.map(|id| id.to_string()),
+    })
 }
 
 fn add(users: &mut BTreeMap<Arc<str>, User>, connection: &Connection) {
     let (name, namespace, public) = connection.with_identity(|identity| {
-        (Arc::clone(&identity.user), identity.namespace.clone(), identity.token.is_public())
+        (
+            Arc::clone(&identity.user),
+            identity.namespace.clone(),
+            identity.token.is_public(),
+        )
     });
     let mut entry = json!({
         "id": connection.id.to_string(),
@@ -95,7 +108,8 @@ impl Query {
                     parsed.limit = Some(limit.ok_or_else(wrong)?);
                 }
                 "continue" => {
-                    let wrong = || Refusal::bad("continue: expected the value from the answer before");
+                    let wrong =
+                        || Refusal::bad("continue: expected the value from the answer before");
                     parsed.after = Some(ConnectionId::parse(&value).ok_or_else(wrong)?);
                 }
                 _ => {}
@@ -106,8 +120,13 @@ impl Query {
 
     fn matches(&self, connection: &Connection) -> bool {
         connection.with_identity(|identity| {
-            self.user.as_ref().is_none_or(|user| **user == *identity.user)
-                && self.namespace.as_ref().is_none_or(|wanted| identity.namespace.as_deref() == Some(wanted))
+            self.user
+                .as_ref()
+                .is_none_or(|user| **user == *identity.user)
+                && self
+                    .namespace
+                    .as_ref()
+                    .is_none_or(|wanted| identity.namespace.as_deref() == Some(wanted))
         })
     }
 }

@@ -9,7 +9,10 @@ use super::body::{BodyError, Fields};
 use crate::callback::Transport;
 use crate::gateway::Gateway;
 
-pub(super) async fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, body: &[u8]) -> Result<Json, Refusal> {
+pub(super) async fn serve<T: Transport>(
+    gateway: &Arc<Gateway<T>>,
+    body: &[u8],
+) -> Result<Json, Refusal> {
     let (selector, message) = parse(body).map_err(|error| Refusal::bad(error.to_string()))?;
     let sent = gateway.broadcast(&selector, message).await;
     Ok(serde_json::json!({"matched": sent.matched, "queued": sent.queued, "dropped": sent.dropped}))

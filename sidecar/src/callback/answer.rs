@@ -53,7 +53,11 @@ pub fn parse(body: &[u8]) -> Result<Actions, BodyError> {
         let criteria = fields.send_criteria()?;
         let except = criteria.except.clone();
         // Midway's @WSBroadCast names nobody and means everybody.
-        let everyone = Criteria { all: true, except, ..Criteria::default() };
+        let everyone = Criteria {
+            all: true,
+            except,
+            ..Criteria::default()
+        };
         let selector = Selector::new(criteria).or_else(|| Selector::new(everyone));
         actions.broadcast = selector.zip(Some(fields.message()?));
     }

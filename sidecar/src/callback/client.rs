@@ -7,6 +7,7 @@
 //! place to the next one; so slow handlers never stop the others, and a thousand events at once
 //! do not become a thousand connections to an app that answers in a millisecond.
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,7 +51,9 @@ pub struct AppClient {
 
 impl AppClient {
     pub fn new(port: u16, settings: &Callback) -> Self {
-        let all = usize::try_from(settings.concurrency).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        let all = usize::try_from(settings.concurrency)
+            .unwrap_or(usize::MAX)
+            .clamp(1, Semaphore::MAX_PERMITS);
         Self {
             port,
             timeout: settings.timeout,
@@ -63,10 +66,16 @@ impl AppClient {
 
     /// The whole answer of the app, for the auth hook; `None` as body where it was too large.
     pub async fn fetch(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, SendError> {
-        let _place = self.all.acquire().await.map_err(|error| SendError::NotTaken(error.to_string()))?;
+        let _place = self
+            .all
+            .acquire()
+            .await
+            .map_err(|error| SendError::NotTaken(error.to_string()))?;
         let exchange = self.exchange(request, |_| true);
         match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(result) => result.map(|(parts, body)| Response::from_parts(parts, body.unwrap_or_default())),
+            Ok(result) => {
+                result.map(|(parts, body)| Response::from_parts(parts, body.unwrap_or_default()))
+            }
             Err(_) => Err(SendError::Timeout(self.timeout)),
         }
     }
@@ -83,7 +92,9 @@ impl AppClient {
         };
         let response = connection.send(request).await?;
         let (parts, body) = response.into_parts();
-        let body = connection.read(collect(body, wanted(&parts.headers))).await?;
+        let body = connection
+            .read(collect(body, wanted(&parts.headers)))
+            .await?;
         if let Ok(body) = body {
             self.keep(connection);
             return Ok((parts, body));
@@ -109,7 +120,10 @@ impl AppClient {
 
     fn keep(&self, mut connection: AppConnection) {
         if connection.set_idle(Instant::now()) {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         }
     }
 
@@ -117,7 +131,11 @@ impl AppClient {
         let v6_first = self.prefer_v6.load(Ordering::Relaxed);
         let mut refused = String::new();
         for v6 in [v6_first, !v6_first] {
-            let ip = if v6 { IpAddr::V6(Ipv6Addr::LOCALHOST) } else { IpAddr::V4(Ipv4Addr::LOCALHOST) };
+            let ip = if v6 {
+                IpAddr::V6(Ipv6Addr::LOCALHOST)
+            } else {
+                IpAddr::V4(Ipv4Addr::LOCALHOST)
+            };
             match TcpStream::connect(SocketAddr::new(ip, self.port)).await {
                 Ok(stream) => {
                     self.prefer_v6.store(v6, Ordering::Relaxed);
@@ -127,7 +145,7 @@ impl AppClient {
                     if !refused.is_empty() {
                         refused.push_str(", ");
                     }
-                    refused.push_str(&format!("{ip} port {}: {error}", self.port));
+                    let _ = write!(refused, "{ip} port {}: {error}", self.port);
                 }
             }
         }
@@ -142,7 +160,9 @@ impl Transport for AppClient {
         let mut fast = Some(self.fast.acquire().await.map_err(closed)?);
         let mut exchange = pin!(self.exchange(request, acts));
         let started = Instant::now();
-        let mut timer = pin!(tokio::time::sleep_until(started + SLOW_AFTER.min(self.timeout)));
+        let mut timer = pin!(tokio::time::sleep_until(
+            started + SLOW_AFTER.min(self.timeout)
+        ));
         let (parts, body) = std::future::poll_fn(|context| {
             if let Poll::Ready(result) = exchange.as_mut().poll(context) {
                 return Poll::Ready(result);
@@ -159,15 +179,25 @@ impl Transport for AppClient {
         let retry_after = (parts.status == http::StatusCode::SERVICE_UNAVAILABLE)
             .then(|| retry_after(&parts.headers))
             .flatten();
-        Ok(Answer { status: parts.status, retry_after, action: body })
+        Ok(Answer {
+            status: parts.status,
+            retry_after,
+            action: body,
+        })
     }
 }
 
 /// Reads a body to its end, as the connection cannot be used again before. `Err`: too long.
-async fn collect(body: Incoming, wanted: bool) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
+async fn collect(
+    body: Incoming,
+    wanted: bool,
+) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
     let body = Limited::new(body, MAX_ANSWER);
     if wanted {
-        return body.collect().await.map(|collected| Some(collected.to_bytes()));
+        return body
+            .collect()
+            .await
+            .map(|collected| Some(collected.to_bytes()));
     }
     let mut body = pin!(body);
     while let Some(frame) = body.frame().await {
@@ -177,7 +207,14 @@ async fn collect(body: Incoming, wanted: bool) -> Result<Option<Bytes>, Box<dyn 
 }
 
 fn acts(headers: &HeaderMap) -> bool {
-    let essence = |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = |value: &str| {
+        value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+    };
     headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -189,6 +226,9 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     value.parse().ok().map(Duration::from_secs).or_else(|| {
         let when = httpdate::parse_http_date(value).ok()?;
-        Some(when.duration_since(std::time::SystemTime::now()).unwrap_or_default())
+        Some(
+            when.duration_since(std::time::SystemTime::now())
+                .unwrap_or_default(),
+        )
     })
 }

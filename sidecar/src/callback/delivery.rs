@@ -19,7 +19,7 @@ use crate::metrics::{CallbackResult, Metrics};
 pub enum Outcome {
     /// The app has it. Where it answered with an error or too late, that was logged and counted,
     /// and the connection goes on.
-    Delivered(Actions),
+    Delivered(Option<Box<Actions>>),
     /// The app never got it, for all of `callback.retryFor`.
     NotDelivered,
     /// The app may or may not have it.
@@ -34,7 +34,10 @@ pub struct Delivery<T> {
 
 impl<T: Transport> Delivery<T> {
     pub fn new(transport: T, settings: &Callback) -> Self {
-        Self { transport, retry_for: settings.retry_for }
+        Self {
+            transport,
+            retry_for: settings.retry_for,
+        }
     }
 
     pub fn transport(&self) -> &T {
@@ -48,20 +51,25 @@ impl<T: Transport> Delivery<T> {
             let result = self.transport.send(event.request()).await;
             metrics.callback_seconds(action, started.elapsed());
             let (pause, why) = match result {
-                Ok(Answer { status, retry_after: Some(pause), .. }) => {
-                    (Some(pause), format!("{status} with Retry-After"))
-                }
+                Ok(Answer {
+                    status,
+                    retry_after: Some(pause),
+                    ..
+                }) => (Some(pause), format!("{status} with Retry-After")),
                 Ok(answer) => return Outcome::Delivered(accept(answer, action, metrics)),
                 Err(SendError::NotTaken(why)) => (None, why),
                 Err(SendError::InDoubt(why)) => {
                     metrics.callback(action, CallbackResult::InDoubt);
-                    warn!(action = action.as_str(), why, "callback may not have arrived");
+                    warn!(
+                        action = action.as_str(),
+                        why, "callback may not have arrived"
+                    );
                     return Outcome::InDoubt;
                 }
                 Err(error @ SendError::Timeout(_)) => {
                     metrics.callback(action, CallbackResult::Timeout);
                     warn!(action = action.as_str(), %error, "callback failed");
-                    return Outcome::Delivered(Actions::default());
+                    return Outcome::Delivered(None);
                 }
             };
             let Some(pause) = backoff.next(pause) else {
@@ -70,7 +78,12 @@ impl<T: Transport> Delivery<T> {
                 return Outcome::NotDelivered;
             };
             metrics.callback_retry();
-            debug!(action = action.as_str(), why, ?pause, "callback will be sent again");
+            debug!(
+                action = action.as_str(),
+                why,
+                ?pause,
+                "callback will be sent again"
+            );
             tokio::time::sleep(pause).await;
         }
     }
@@ -81,18 +94,24 @@ impl<T: Transport> Delivery<T> {
     }
 }
 
-fn accept(answer: Answer, action: Action, metrics: &Metrics) -> Actions {
+fn accept(answer: Answer, action: Action, metrics: &Metrics) -> Option<Box<Actions>> {
     if !answer.status.is_success() {
         metrics.callback(action, CallbackResult::ErrorStatus);
-        warn!(action = action.as_str(), status = answer.status.as_u16(), "the app answered a callback with an error");
-        return Actions::default();
+        let status = answer.status.as_u16();
+        warn!(
+            action = action.as_str(),
+            status, "the app answered a callback with an error"
+        );
+        return None;
     }
     metrics.callback(action, CallbackResult::Ok);
-    let Some(body) = answer.action else { return Actions::default() };
-    answer::parse(&body).unwrap_or_else(|error| {
-        warn!(action = action.as_str(), %error, "the app's action answer is ignored");
-        Actions::default()
-    })
+    match answer::parse(&answer.action?) {
+        Ok(actions) => Some(Box::new(actions)),
+        Err(error) => {
+            warn!(action = action.as_str(), %error, "the app's action answer is ignored");
+            None
+        }
+    }
 }
 
 /// Growing pauses with jitter, for so long in all.
@@ -106,12 +125,18 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Backoff {
     fn new(all: Duration) -> Self {
-        Self { until: Instant::now() + all, step: FIRST_PAUSE }
+        Self {
+            until: Instant::now() + all,
+            step: FIRST_PAUSE,
+        }
     }
 
     /// The next pause, or `None` when time is up. What the app asked for counts, up to what is left.
     fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        let left = self.until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+        let left = self
+            .until
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())?;
         // Half fixed, half random: a thousand connections must not come back in step.
         let pause = asked.unwrap_or(self.step.mul_f64(0.5 + fastrand::f64() / 2.0));
         self.step = (self.step * 2).min(LONGEST_PAUSE);

@@ -32,7 +32,10 @@ pub struct OpenRequest {
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientMessage {
     /// Text that is JSON, forwarded to the byte. `kind` is its type, where `types` asks for it.
-    Json { raw: Box<str>, kind: Option<Box<str>> },
+    Json {
+        raw: Box<str>,
+        kind: Option<Box<str>>,
+    },
     Text(Box<str>),
     Binary(Box<[u8]>),
 }
@@ -85,7 +88,7 @@ impl Action {
 
 impl ClientMessage {
     /// What it costs to keep it waiting.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         match self {
             Self::Json { raw, .. } | Self::Text(raw) => raw.len(),
             Self::Binary(bytes) => bytes.len(),
@@ -104,7 +107,13 @@ impl Event {
     pub fn outgoing(&self, target: &CallbackTarget, connection: &Connection) -> Outgoing {
         let id = format!("{}/{}", connection.id, self.seq);
         let body = connection.with_identity(|identity| self.body(connection.id, identity));
-        Outgoing::new(target, connection.id, &id, connection.cookie.as_deref().cloned(), body.into())
+        Outgoing::new(
+            target,
+            connection.id,
+            &id,
+            connection.cookie.as_deref().cloned(),
+            body.into(),
+        )
     }
 
     /// The fields in the order of the Olares page, ours behind them.
@@ -146,18 +155,14 @@ impl Event {
 
     fn data_len(&self) -> usize {
         match &self.kind {
-            EventKind::Message(message) => message.len() * 4 / 3,
+            EventKind::Message(message) => message.size() * 4 / 3,
             _ => 0,
         }
     }
 }
 
 /// The close of a connection that an earlier run of the gateway left open.
-pub fn recovered_close(
-    target: &CallbackTarget,
-    id: ConnectionId,
-    identity: &Identity,
-) -> Outgoing {
+pub fn recovered_close(target: &CallbackTarget, id: ConnectionId, identity: &Identity) -> Outgoing {
     let mut body = String::from("{\"data\":{}");
     push_envelope(&mut body, Action::Close, id, identity);
     if let Some(namespace) = &identity.namespace {
@@ -179,7 +184,8 @@ impl Outgoing {
         cookie: Option<HeaderValue>,
         body: Bytes,
     ) -> Self {
-        let header = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+        let header =
+            |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
         // W3C Trace Context: one trace per connection, one span per event.
         let span = fastrand::u64(1..);
         let traceparent = format!("00-{:032x}-{span:016x}-01", connection.trace_id());
@@ -194,8 +200,12 @@ impl Outgoing {
     }
 
     /// The same event for another path of the app.
+    #[must_use]
     pub fn to_path(&self, path: &UrlPath) -> Self {
-        Self { path: path.clone(), ..self.clone() }
+        Self {
+            path: path.clone(),
+            ..self.clone()
+        }
     }
 
     pub fn request(&self) -> Request<Full<Bytes>> {
@@ -206,7 +216,10 @@ impl Outgoing {
         }
         let headers = request.headers_mut();
         headers.insert(header::HOST, self.host.clone());
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         headers.insert("x-ws-event-id", self.id.clone());
         headers.insert("traceparent", self.traceparent.clone());
@@ -226,8 +239,12 @@ impl OpenRequest {
     fn to_json(&self) -> Json {
         let mut headers = serde_json::Map::new();
         for name in self.headers.keys() {
-            let values: Vec<_> =
-                self.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+            let values: Vec<_> = self
+                .headers
+                .get_all(name)
+                .iter()
+                .map(|value| String::from_utf8_lossy(value.as_bytes()))
+                .collect();
             headers.insert(name.as_str().to_owned(), values.join(", ").into());
         }
         serde_json::json!({"path": self.path, "query": self.query, "headers": headers})

@@ -53,7 +53,7 @@ struct Ending {
 }
 
 pub(super) enum Step {
-    Answered(Action, Actions),
+    Answered(Action, Option<Box<Actions>>),
     /// An event did not arrive, or may not have: the client has to be told.
     Lost,
 }
@@ -72,7 +72,15 @@ impl Lane {
     }
 
     fn new(open: Option<Box<OpenRequest>>, phase: Phase) -> Self {
-        Self { open, waiting: VecDeque::new(), close: None, in_flight: None, held: 0, next_seq: 0, phase }
+        Self {
+            open,
+            waiting: VecDeque::new(),
+            close: None,
+            in_flight: None,
+            held: 0,
+            next_seq: 0,
+            phase,
+        }
     }
 
     pub(super) fn push(&mut self, message: ClientMessage) {
@@ -83,7 +91,9 @@ impl Lane {
     }
 
     pub(super) fn is_full(&self, settings: &settings::Gateway) -> bool {
-        let most = usize::try_from(settings.callback.queue).unwrap_or(usize::MAX).max(1);
+        let most = usize::try_from(settings.callback.queue)
+            .unwrap_or(usize::MAX)
+            .max(1);
         self.waiting.len() >= most || (!self.waiting.is_empty() && self.held >= MAX_WAITING)
     }
 
@@ -94,7 +104,10 @@ impl Lane {
     /// Everything the app is to hear was heard.
     pub(super) fn is_done(&self) -> bool {
         let nothing_left = self.open.is_none() && self.waiting.is_empty() && self.close.is_none();
-        let no_more = matches!(self.phase, Phase::Closing | Phase::Silent { accepting: false });
+        let no_more = matches!(
+            self.phase,
+            Phase::Closing | Phase::Silent { accepting: false }
+        );
         nothing_left && no_more && self.in_flight.is_none()
     }
 
@@ -104,7 +117,10 @@ impl Lane {
             Phase::Closing => {}
             Phase::Open => {
                 self.phase = Phase::Closing;
-                let ending = Ending { code: reason.code(), reason: reason.reason().into() };
+                let ending = Ending {
+                    code: reason.code(),
+                    reason: reason.reason().into(),
+                };
                 self.close = Some(Box::new(ending));
             }
         }
@@ -130,12 +146,21 @@ impl Lane {
                 }
                 return Poll::Ready(self.finish(action, outcome, || forget(gateway, connection)));
             }
-            let Some((kind, cost)) = self.take_next() else { return Poll::Pending };
-            let event = Event { seq: self.next_seq, kind };
+            let Some((kind, cost)) = self.take_next() else {
+                return Poll::Pending;
+            };
+            let event = Event {
+                seq: self.next_seq,
+                kind,
+            };
             self.next_seq += 1;
             let action = event.kind.action();
             let future = Box::pin(tell(event, Arc::clone(gateway), Arc::clone(connection)));
-            self.in_flight = Some(InFlight { action, cost, future });
+            self.in_flight = Some(InFlight {
+                action,
+                cost,
+                future,
+            });
         }
     }
 
@@ -173,7 +198,7 @@ impl Lane {
 }
 
 fn cost_of(message: &ClientMessage) -> usize {
-    message.len() + MESSAGE_OVERHEAD
+    message.size() + MESSAGE_OVERHEAD
 }
 
 fn forget<T: Transport>(gateway: &Gateway<T>, connection: &Connection) {
@@ -183,8 +208,14 @@ fn forget<T: Transport>(gateway: &Gateway<T>, connection: &Connection) {
 }
 
 /// Delivers one event, to the paths of `types` as well, and does what its answers ask for others.
-async fn tell<T: Transport>(event: Event, gateway: Arc<Gateway<T>>, connection: Arc<Connection>) -> Outcome {
-    let Some(app) = &gateway.app else { return Outcome::Delivered(Actions::default()) };
+async fn tell<T: Transport>(
+    event: Event,
+    gateway: Arc<Gateway<T>>,
+    connection: Arc<Connection>,
+) -> Outcome {
+    let Some(app) = &gateway.app else {
+        return Outcome::Delivered(None);
+    };
     let action = event.kind.action();
     let first = event.outgoing(&app.target, &connection);
     let also = match &event.kind {
@@ -192,18 +223,37 @@ async fn tell<T: Transport>(event: Event, gateway: Arc<Gateway<T>>, connection: 
         EventKind::Open { .. } | EventKind::Close { .. } => None,
     };
     let wanted = |entry: &&MessageType| also == Some(entry.name.as_str());
-    let others = gateway.settings.routes.types.iter().filter(wanted).map(|entry| first.to_path(&entry.url));
+    let others = gateway
+        .settings
+        .routes
+        .types
+        .iter()
+        .filter(wanted)
+        .map(|entry| first.to_path(&entry.url));
     let mut deliveries = vec![first.clone()];
     deliveries.extend(others);
     drop((first, event));
-    let mut all = Actions::default();
+    let mut all: Option<Box<Actions>> = None;
     for outgoing in deliveries {
-        match app.delivery.deliver(&outgoing, action, &gateway.metrics).await {
+        match app
+            .delivery
+            .deliver(&outgoing, action, &gateway.metrics)
+            .await
+        {
             Outcome::Delivered(mut actions) => {
-                if let Some((selector, message)) = actions.broadcast.take() {
+                if let Some((selector, message)) = actions
+                    .as_mut()
+                    .and_then(|actions| actions.broadcast.take())
+                {
                     gateway.broadcast(&selector, message).await;
                 }
-                all.merge(actions);
+                all = match (all, actions) {
+                    (Some(mut earlier), Some(later)) => {
+                        earlier.merge(*later);
+                        Some(earlier)
+                    }
+                    (earlier, later) => later.or(earlier),
+                };
             }
             lost => return lost,
         }

@@ -10,7 +10,10 @@ pub(super) struct Rate {
 
 impl Rate {
     pub(super) fn new(per_second: u32, now_ms: u64) -> Self {
-        Self { left: capacity(per_second), at_ms: now_ms }
+        Self {
+            left: capacity(per_second),
+            at_ms: now_ms,
+        }
     }
 
     /// Whether one more message is within the limit; 0 is no limit.
@@ -30,7 +33,10 @@ fn capacity(per_second: u32) -> f32 {
     f64_to_f32(f64::from(per_second)) * SECONDS
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "a rate needs no more than f32's 7 digits")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a rate needs no more than f32's 7 digits"
+)]
 fn f64_to_f32(value: f64) -> f32 {
     value as f32
 }

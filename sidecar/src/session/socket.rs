@@ -129,7 +129,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         connection: &Connection,
         budget: &Budget,
     ) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let Some(stream) = &mut self.stream else {
+            return Ok(());
+        };
         loop {
             if self.writing.is_empty() {
                 let next = connection
@@ -148,7 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             }
         }
         self.writing = Bytes::new();
-        if let Some(closing) = self.closing.as_mut().filter(|closing| closing.wants_shutdown())
+        if let Some(closing) = self
+            .closing
+            .as_mut()
+            .filter(|closing| closing.wants_shutdown())
             && let Poll::Ready(result) = Pin::new(stream).poll_shutdown(context)
         {
             closing.shut_down = true;
@@ -157,9 +162,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Ok(())
     }
 
-    pub(super) fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<Read>> {
-        let Some(stream) = &mut self.stream else { return Poll::Pending };
-        let decoding = self.closing.as_ref().is_none_or(|closing| !closing.client_done);
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<Read>> {
+        let Some(stream) = &mut self.stream else {
+            return Poll::Pending;
+        };
+        let decoding = self
+            .closing
+            .as_ref()
+            .is_none_or(|closing| !closing.client_done);
         if decoding && !self.stash.is_empty() {
             return Poll::Ready(Ok(Read::Stashed(std::mem::take(&mut self.stash))));
         }

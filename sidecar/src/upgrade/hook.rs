@@ -26,17 +26,28 @@ pub(super) async fn ask<B>(
 ) -> Result<HookAnswer, Refused> {
     let unavailable = |message| super::try_again("auth_unavailable", message);
     let Some(app) = &gateway.app else {
-        return Err(unavailable("there is no app to ask (WS_PORT and WS_URL are not set)"));
+        return Err(unavailable(
+            "there is no app to ask (WS_PORT and WS_URL are not set)",
+        ));
     };
-    let question = question(path, request).ok_or_else(|| unavailable("the request cannot be passed on"))?;
-    let answer = app.delivery.transport().fetch(question).await.map_err(|error| {
-        warn!(%error, "auth hook failed");
-        unavailable("the app could not be asked whether to let you in")
-    })?;
+    let question =
+        question(path, request).ok_or_else(|| unavailable("the request cannot be passed on"))?;
+    let answer = app
+        .delivery
+        .transport()
+        .fetch(question)
+        .await
+        .map_err(|error| {
+            warn!(%error, "auth hook failed");
+            unavailable("the app could not be asked whether to let you in")
+        })?;
     if answer.status().is_success() {
         return Ok(read(answer.headers()));
     }
-    Err(Refused { label: "auth_denied", reply: relay(answer) })
+    Err(Refused {
+        label: "auth_denied",
+        reply: Box::new(relay(answer)),
+    })
 }
 
 /// `GET <auth>?<the client's query>` with the client's headers and `X-Original-URI`.
@@ -49,7 +60,10 @@ fn question<B>(path: &UrlPath, request: &Request<B>) -> Option<Request<Full<Byte
     };
     let mut question = Request::new(Full::default());
     *question.uri_mut() = uri.parse().ok()?;
-    let original = request.uri().path_and_query().map_or("/", |path| path.as_str());
+    let original = request
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
     let headers = question.headers_mut();
     *headers = request.headers().clone();
     for name in HOP_BY_HOP {

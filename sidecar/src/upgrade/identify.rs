@@ -16,7 +16,11 @@ const TOKEN_COOKIE: &str = "auth_token";
 
 /// Identity headers of a peer that is not trusted are a stranger's claim: gone, before anyone
 /// can read them.
-pub(super) fn drop_untrusted(headers: &mut HeaderMap, peer: SocketAddr, settings: &settings::Identity) {
+pub(super) fn drop_untrusted(
+    headers: &mut HeaderMap,
+    peer: SocketAddr,
+    settings: &settings::Identity,
+) {
     let ip = peer.ip().to_canonical();
     if !settings.trusted_proxies.iter().any(|net| net.contains(&ip)) {
         for name in &settings.headers {
@@ -39,13 +43,20 @@ pub(super) fn identity<B>(
         // The name in the URL is only a claim until somebody checked the password.
         .or_else(|| hook.and_then(|_| basic_user(headers)))
         .unwrap_or_default();
-    let namespace = hook.and_then(|hook| hook.namespace.clone()).or_else(|| query_namespace(request));
-    let token = cookie(headers, TOKEN_COOKIE).map_or_else(Token::random, |token| Token::Private(token.into()));
-    Identity { user: user.into(), namespace: namespace.map(Into::into), token }
+    let namespace = hook
+        .and_then(|hook| hook.namespace.clone())
+        .or_else(|| query_namespace(request));
+    let token = cookie(headers, TOKEN_COOKIE)
+        .map_or_else(Token::random, |token| Token::Private(token.into()));
+    Identity {
+        user: user.into(),
+        namespace: namespace.map(Into::into),
+        token,
+    }
 }
 
 /// The value of the first cookie of that name.
-pub fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
@@ -80,15 +91,22 @@ fn header_user(headers: &HeaderMap, settings: &settings::Identity) -> Option<Str
 fn basic_user(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, credentials) = value.split_once(' ')?;
-    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(credentials.trim()).ok()).flatten()?;
+    let decoded = scheme
+        .eq_ignore_ascii_case("basic")
+        .then(|| STANDARD.decode(credentials.trim()).ok())
+        .flatten()?;
     let text = String::from_utf8(decoded).ok()?;
-    text.split_once(':').map(|(name, _)| name.to_owned()).filter(|name| !name.is_empty())
+    text.split_once(':')
+        .map(|(name, _)| name.to_owned())
+        .filter(|name| !name.is_empty())
 }
 
 fn query_namespace<B>(request: &Request<B>) -> Option<String> {
     let query = request.uri().query()?;
     let found = form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "namespace");
-    found.map(|(_, value)| value.into_owned()).filter(|value| !value.is_empty())
+    found
+        .map(|(_, value)| value.into_owned())
+        .filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]
@@ -114,7 +132,10 @@ mod tests {
     fn a_header_counts_from_trusted_peers_only() {
         let header = [("X-BFL-USER", "ann")];
         assert_eq!(*identify("127.0.0.1:1", &header, None).user, *"ann");
-        assert_eq!(*identify("[::ffff:127.0.0.1]:1", &header, None).user, *"ann");
+        assert_eq!(
+            *identify("[::ffff:127.0.0.1]:1", &header, None).user,
+            *"ann"
+        );
         assert_eq!(*identify("10.0.0.1:1", &header, None).user, *"");
     }
 
@@ -123,12 +144,19 @@ mod tests {
         let basic = [("authorization", "Basic Y2xvd246YmlnY2xvd24=")];
         assert_eq!(*identify("10.0.0.1:1", &basic, None).user, *"");
         let allowed = HookAnswer::default();
-        assert_eq!(*identify("10.0.0.1:1", &basic, Some(&allowed)).user, *"clown");
+        assert_eq!(
+            *identify("10.0.0.1:1", &basic, Some(&allowed)).user,
+            *"clown"
+        );
     }
 
     #[test]
     fn the_cookie_is_the_token() {
-        let with = identify("10.0.0.1:1", &[("cookie", "a=b; auth_token=secret; c=d")], None);
+        let with = identify(
+            "10.0.0.1:1",
+            &[("cookie", "a=b; auth_token=secret; c=d")],
+            None,
+        );
         assert!(with.token.equals("secret"));
         assert!(!with.token.is_public());
         assert!(identify("10.0.0.1:1", &[], None).token.is_public());

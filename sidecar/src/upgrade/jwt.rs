@@ -11,7 +11,7 @@ use stanza::settings;
 use super::identify::cookie;
 
 #[derive(Debug)]
-pub struct Verifier {
+pub(crate) struct Verifier {
     keys: Keys,
     settings: settings::Jwt,
 }
@@ -23,16 +23,22 @@ enum Keys {
 
 impl Verifier {
     /// `None`: no key is configured, so no token is looked at.
-    pub fn new(settings: &settings::Jwt) -> anyhow::Result<Option<Self>> {
+    pub(crate) fn new(settings: &settings::Jwt) -> anyhow::Result<Option<Self>> {
         let keys = match (&settings.secret, &settings.jwks, &settings.jwks_file) {
-            (Some(secret), None, None) => Keys::Secret(DecodingKey::from_secret(secret.expose().as_bytes())),
-            (None, Some(set), None) => {
-                Keys::Set(serde_json::from_value(set.0.clone()).context("identity.jwt.jwks is no JSON Web Key Set")?)
+            (Some(secret), None, None) => {
+                Keys::Secret(DecodingKey::from_secret(secret.expose().as_bytes()))
             }
+            (None, Some(set), None) => Keys::Set(
+                serde_json::from_value(set.0.clone())
+                    .context("identity.jwt.jwks is no JSON Web Key Set")?,
+            ),
             (None, None, Some(file)) => {
-                let text = std::fs::read_to_string(file).with_context(|| format!("identity.jwt.jwksFile: {file}"))?;
+                let text = std::fs::read_to_string(file)
+                    .with_context(|| format!("identity.jwt.jwksFile: {file}"))?;
                 let set = serde_json::from_str(&text);
-                Keys::Set(set.with_context(|| format!("identity.jwt.jwksFile: {file} is no JSON Web Key Set"))?)
+                Keys::Set(set.with_context(|| {
+                    format!("identity.jwt.jwksFile: {file} is no JSON Web Key Set")
+                })?)
             }
             (None, None, None) if settings.required => {
                 bail!("identity.jwt.required needs one of identity.jwt.secret, jwks and jwksFile")
@@ -40,14 +46,19 @@ impl Verifier {
             (None, None, None) => return Ok(None),
             _ => bail!("identity.jwt: expected one of secret, jwks and jwksFile, found several"),
         };
-        Ok(Some(Self { keys, settings: settings.clone() }))
+        Ok(Some(Self {
+            keys,
+            settings: settings.clone(),
+        }))
     }
 
     /// The user that a valid token names. `Err`: a token is required and there is no valid one.
-    pub fn user(&self, headers: &HeaderMap) -> Result<Option<String>, String> {
+    pub(crate) fn user(&self, headers: &HeaderMap) -> Result<Option<String>, String> {
         let found = bearer(headers).or_else(|| cookie(headers, &self.settings.cookie));
         let user = match found {
-            Some(token) => self.verify(token).map_err(|error| format!("the token is not valid: {error}")),
+            Some(token) => self
+                .verify(token)
+                .map_err(|error| format!("the token is not valid: {error}")),
             None => Err("expected a token".to_owned()),
         };
         match user {
@@ -59,7 +70,10 @@ impl Verifier {
 
     fn verify(&self, token: &str) -> Result<String, String> {
         let header = decode_header(token).map_err(|error| error.to_string())?;
-        let key = self.keys.find(header.alg, header.kid.as_deref()).ok_or("no key fits it")?;
+        let key = self
+            .keys
+            .find(header.alg, header.kid.as_deref())
+            .ok_or("no key fits it")?;
         let mut validation = Validation::new(header.alg);
         validation.validate_nbf = true;
         if let Some(issuer) = &self.settings.issuer {
@@ -73,9 +87,14 @@ impl Verifier {
             }
             None => validation.validate_aud = false,
         }
-        let claims = decode::<Json>(token, &key, &validation).map_err(|error| error.to_string())?.claims;
+        let claims = decode::<Json>(token, &key, &validation)
+            .map_err(|error| error.to_string())?
+            .claims;
         let claim = &self.settings.claim;
-        claims[claim].as_str().map(str::to_owned).ok_or_else(|| format!("it has no claim {claim}"))
+        claims[claim]
+            .as_str()
+            .map(str::to_owned)
+            .ok_or_else(|| format!("it has no claim {claim}"))
     }
 }
 
@@ -83,7 +102,10 @@ impl Keys {
     /// The key for a token, by its id. The algorithm has to be one of the key's own kind: a
     /// public key must never serve as an HMAC secret.
     fn find(&self, algorithm: Algorithm, id: Option<&str>) -> Option<DecodingKey> {
-        let symmetric = matches!(algorithm, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
+        let symmetric = matches!(
+            algorithm,
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512
+        );
         match self {
             Self::Secret(key) => symmetric.then(|| key.clone()),
             Self::Set(_) if symmetric => None,
@@ -108,7 +130,11 @@ impl std::fmt::Debug for Keys {
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .to_str()
+        .ok()?
+        .split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
@@ -123,13 +149,21 @@ mod tests {
         let mut settings = settings::Gateway::default();
         let node = stanza::node::Node::from_yaml(yaml).unwrap();
         for (key, value) in node.entries() {
-            settings.set(&format!("identity.jwt.{}", key.name), value).unwrap().unwrap();
+            settings
+                .set(&format!("identity.jwt.{}", key.name), value)
+                .unwrap()
+                .unwrap();
         }
         Verifier::new(&settings.jwt).unwrap().unwrap()
     }
 
     fn token(secret: &str, claims: &Json) -> HeaderMap {
-        let token = encode(&Header::default(), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap();
+        let token = encode(
+            &Header::default(),
+            claims,
+            &EncodingKey::from_secret(secret.as_bytes()),
+        )
+        .unwrap();
         let mut headers = HeaderMap::new();
         headers.insert(header::COOKIE, format!("ID_TOKEN={token}").parse().unwrap());
         headers
@@ -138,10 +172,15 @@ mod tests {
     #[test]
     fn a_valid_token_names_the_user_and_any_other_does_not() {
         let verifier = verifier(&format!("{{secret: {SECRET}, audience: us}}"));
-        let claims = serde_json::json!({"preferred_username": "ann", "exp": 4_000_000_000_u64, "aud": "us"});
-        assert_eq!(verifier.user(&token(SECRET, &claims)), Ok(Some("ann".to_owned())));
+        let claims =
+            serde_json::json!({"preferred_username": "ann", "exp": 4_000_000_000_u64, "aud": "us"});
+        assert_eq!(
+            verifier.user(&token(SECRET, &claims)),
+            Ok(Some("ann".to_owned()))
+        );
         assert_eq!(verifier.user(&token("another secret", &claims)), Ok(None));
-        let expired = serde_json::json!({"preferred_username": "ann", "exp": 1_000_000_000, "aud": "us"});
+        let expired =
+            serde_json::json!({"preferred_username": "ann", "exp": 1_000_000_000, "aud": "us"});
         assert_eq!(verifier.user(&token(SECRET, &expired)), Ok(None));
         let elsewhere = serde_json::json!({"preferred_username": "ann", "exp": 4_000_000_000_u64, "aud": "them"});
         assert_eq!(verifier.user(&token(SECRET, &elsewhere)), Ok(None));

@@ -88,6 +88,9 @@ impl CloseReason {
     /// Whether what waits for the client is thrown away before the close frame: it would not be
     /// read anyway, and the memory is wanted back.
     pub fn discards_outbox(&self) -> bool {
-        matches!(self, Self::SlowReader | Self::Overloaded | Self::Vanished | Self::PingTimeout)
+        matches!(
+            self,
+            Self::SlowReader | Self::Overloaded | Self::Vanished | Self::PingTimeout
+        )
     }
 }

@@ -4,6 +4,11 @@
 //! having once received a large message. What is declared is never allocated: buffers grow with
 //! the bytes that arrived.
 
+#![allow(
+    clippy::mut_mut,
+    reason = "a decoder advances its caller's slice, as std's Read for &[u8] does"
+)]
+
 use super::{CloseReason, MAX_CONTROL, Opcode, utf8};
 
 #[derive(Debug, Default)]
@@ -82,7 +87,11 @@ impl Decoder {
         max_message: usize,
     ) -> Result<Option<Frame<'a>>, Violation> {
         loop {
-            if self.unfinished.as_ref().is_none_or(|state| state.at_border()) {
+            if self
+                .unfinished
+                .as_ref()
+                .is_none_or(|state| state.at_border())
+            {
                 match whole_frame(input, self.in_message(), max_message)? {
                     Found::Frame(frame) => return Ok(Some(frame)),
                     Found::Nothing if input.is_empty() => return Ok(None),
@@ -105,12 +114,17 @@ impl Decoder {
     /// Bytes held for a message that is not whole.
     pub fn held(&self) -> usize {
         self.unfinished.as_ref().map_or(0, |state| {
-            state.message.as_ref().map_or(0, |message| message.bytes.capacity())
+            state
+                .message
+                .as_ref()
+                .map_or(0, |message| message.bytes.capacity())
         })
     }
 
     fn in_message(&self) -> bool {
-        self.unfinished.as_ref().is_some_and(|state| state.message.is_some())
+        self.unfinished
+            .as_ref()
+            .is_some_and(|state| state.message.is_some())
     }
 }
 
@@ -132,10 +146,14 @@ fn whole_frame<'a>(
     in_message: bool,
     max_message: usize,
 ) -> Result<Found<'a>, Violation> {
-    let Some((header, head_len)) = Header::parse(input)? else { return Ok(Found::Nothing) };
+    let Some((header, head_len)) = Header::parse(input)? else {
+        return Ok(Found::Nothing);
+    };
     header.check(in_message, 0, max_message)?;
     let data = matches!(header.opcode, Opcode::Text | Opcode::Binary) && header.fin;
-    let Ok(len) = usize::try_from(header.len) else { return Ok(Found::Nothing) };
+    let Ok(len) = usize::try_from(header.len) else {
+        return Ok(Found::Nothing);
+    };
     if !(data || header.opcode.is_control()) || input.len() - head_len < len {
         return Ok(Found::Nothing);
     }
@@ -163,7 +181,10 @@ fn control(opcode: Opcode, payload: Payload<'_>) -> Result<Frame<'_>, Violation>
 fn parse_close(body: &[u8]) -> Result<Frame<'static>, Violation> {
     let Some((code, reason)) = body.split_first_chunk::<2>() else {
         return match body {
-            [] => Ok(Frame::Close { code: None, reason: Box::default() }),
+            [] => Ok(Frame::Close {
+                code: None,
+                reason: Box::default(),
+            }),
             _ => Err(Violation::Protocol("close frame of one byte")),
         };
     };
@@ -173,7 +194,10 @@ fn parse_close(body: &[u8]) -> Result<Frame<'static>, Violation> {
         return Err(Violation::Protocol("close code that may not be sent"));
     }
     let reason = std::str::from_utf8(reason).map_err(|_| Violation::InvalidText)?;
-    Ok(Frame::Close { code: Some(code), reason: reason.into() })
+    Ok(Frame::Close {
+        code: Some(code),
+        reason: reason.into(),
+    })
 }
 
 // === impl Unfinished ===
@@ -191,7 +215,9 @@ impl Unfinished {
         let Some(mut frame) = self.frame else {
             return self.step_header(input, max_message);
         };
-        let available = usize::try_from(frame.remaining).unwrap_or(usize::MAX).min(input.len());
+        let available = usize::try_from(frame.remaining)
+            .unwrap_or(usize::MAX)
+            .min(input.len());
         let (chunk, rest) = std::mem::take(input).split_at_mut(available);
         *input = rest;
         let done = frame.header.len - frame.remaining;
@@ -210,7 +236,11 @@ impl Unfinished {
     }
 
     /// Collects a header byte by byte until it is whole; a header is at most 14 bytes.
-    fn step_header(&mut self, input: &mut &mut [u8], max_message: usize) -> Result<Step, Violation> {
+    fn step_header(
+        &mut self,
+        input: &mut &mut [u8],
+        max_message: usize,
+    ) -> Result<Step, Violation> {
         let header = loop {
             if let Some((header, _)) = Header::parse(&self.head)? {
                 break header;
@@ -222,13 +252,23 @@ impl Unfinished {
             *input = rest;
         };
         self.head = Vec::new();
-        let so_far = self.message.as_ref().map_or(0, |message| message.bytes.len());
+        let so_far = self
+            .message
+            .as_ref()
+            .map_or(0, |message| message.bytes.len());
         header.check(self.message.is_some(), so_far, max_message)?;
         if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
             let text = header.opcode == Opcode::Text;
-            self.message = Some(Assembly { text, bytes: Vec::new(), checked: 0 });
+            self.message = Some(Assembly {
+                text,
+                bytes: Vec::new(),
+                checked: 0,
+            });
         }
-        self.frame = Some(Arriving { header, remaining: header.len });
+        self.frame = Some(Arriving {
+            header,
+            remaining: header.len,
+        });
         Ok(Step::Again)
     }
 
@@ -295,8 +335,15 @@ impl Header {
         if len > i64::MAX as u64 {
             return Err(Violation::Protocol("length has its highest bit set"));
         }
-        let Some((mask, _)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        let header = Self { fin: first & 0x80 != 0, opcode, mask: *mask, len };
+        let Some((mask, _)) = rest.split_first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let header = Self {
+            fin: first & 0x80 != 0,
+            opcode,
+            mask: *mask,
+            len,
+        };
         Ok(Some((header, 2 + len_size + 4)))
     }
 

@@ -20,10 +20,6 @@ impl Message {
     pub fn into_bytes(self) -> Bytes {
         self.0
     }
-
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
 }
 
 pub fn ping(payload: &[u8]) -> Bytes {
@@ -50,16 +46,15 @@ fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     out.put_u8(FIN | opcode as u8);
     match payload.len() {
         len @ 0..=125 => out.put_u8(u8::try_from(len).unwrap_or_default()),
-        len => match u16::try_from(len) {
-            Ok(len) => {
+        len => {
+            if let Ok(len) = u16::try_from(len) {
                 out.put_u8(126);
                 out.put_u16(len);
-            }
-            Err(_) => {
+            } else {
                 out.put_u8(127);
                 out.put_u64(len as u64);
             }
-        },
+        }
     }
     out.put_slice(payload);
     out.freeze()

@@ -6,7 +6,10 @@ use sha1::{Digest, Sha1};
 
 /// `Sec-WebSocket-Accept` for a `Sec-WebSocket-Key`; `None` if the key is not 16 bytes of base64.
 pub fn accept_key(key: &[u8]) -> Option<String> {
-    STANDARD.decode(key).ok().filter(|nonce| nonce.len() == 16)?;
+    STANDARD
+        .decode(key)
+        .ok()
+        .filter(|nonce| nonce.len() == 16)?;
     let mut hash = Sha1::new();
     hash.update(key);
     hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");

@@ -40,11 +40,20 @@ impl AppConnection {
         let (sender, driver) = http1::handshake(stream)
             .await
             .map_err(|error| SendError::NotTaken(error.to_string()))?;
-        Ok(Self { sender, driver, stream: counted, idle_since: Instant::now(), driver_done: false })
+        Ok(Self {
+            sender,
+            driver,
+            stream: counted,
+            idle_since: Instant::now(),
+            driver_done: false,
+        })
     }
 
     /// Sends the request and waits for the head of the answer.
-    pub(super) async fn send(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, SendError> {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, SendError> {
         let before = self.stream.written();
         let response = self.sender.try_send_request(request);
         match drive(&mut self.driver, &mut self.driver_done, response).await {
@@ -52,13 +61,20 @@ impl AppConnection {
             Err(mut error) => {
                 let untouched = error.take_message().is_some() || self.stream.written() == before;
                 let why = describe(error.error());
-                Err(if untouched { SendError::NotTaken(why) } else { SendError::InDoubt(why) })
+                Err(if untouched {
+                    SendError::NotTaken(why)
+                } else {
+                    SendError::InDoubt(why)
+                })
             }
         }
     }
 
     /// Runs a reader of the answer's body.
-    pub(super) async fn read<R>(&mut self, reader: impl Future<Output = R>) -> Result<R, SendError> {
+    pub(super) async fn read<R>(
+        &mut self,
+        reader: impl Future<Output = R>,
+    ) -> Result<R, SendError> {
         Ok(drive(&mut self.driver, &mut self.driver_done, reader).await)
     }
 
@@ -83,7 +99,11 @@ impl AppConnection {
             return true;
         }
         let mut byte = [0];
-        let peeked = recv(self.stream.socket(), &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT);
+        let peeked = recv(
+            self.stream.socket(),
+            &mut byte,
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        );
         // Nothing to read is what an idle connection looks like; an end or stray bytes are not.
         matches!(peeked, Err(rustix::io::Errno::WOULDBLOCK))
     }
@@ -98,7 +118,9 @@ impl AppConnection {
 
 impl fmt::Debug for AppConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AppConnection").field("idle_since", &self.idle_since).finish_non_exhaustive()
+        f.debug_struct("AppConnection")
+            .field("idle_since", &self.idle_since)
+            .finish_non_exhaustive()
     }
 }
 

@@ -22,14 +22,19 @@ fn client_frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [1, 2, 3, 0xF4];
     let mut out = vec![u8::from(fin) << 7 | opcode];
     match payload.len() {
-        len @ 0..=125 => out.push(0x80 | len as u8),
+        len @ 0..=125 => out.push(0x80 | u8::try_from(len).unwrap()),
         len => {
-            out.push(0x80 | 126);
-            out.extend_from_slice(&(len as u16).to_be_bytes());
+            out.push(0x80 | 0x7E);
+            out.extend_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
         }
     }
     out.extend_from_slice(&mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    out.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
     out
 }
 
@@ -90,7 +95,9 @@ impl std::io::Write for Stream<'_> {
 }
 
 fn tungstenite(stream: &[u8]) -> Vec<Seen> {
-    let config = WebSocketConfig::default().max_message_size(Some(LIMIT)).max_frame_size(Some(LIMIT));
+    let config = WebSocketConfig::default()
+        .max_message_size(Some(LIMIT))
+        .max_frame_size(Some(LIMIT));
     let mut context = WebSocketContext::new(Role::Server, Some(config));
     let mut stream = Stream(stream);
     let mut seen = Vec::new();
@@ -123,7 +130,11 @@ fn frames() -> impl Strategy<Value = Vec<u8>> {
     let opcode = prop_oneof![4 => 0u8..=2, 1 => 9u8..=10, 1 => Just(8u8), 1 => 0u8..16];
     let frame = (any::<bool>(), opcode, payload).prop_map(|(fin, opcode, payload)| {
         // Closing frames with codes that tungstenite and the registry judge alike.
-        let payload = if opcode == 8 { 1000u16.to_be_bytes().to_vec() } else { payload };
+        let payload = if opcode == 8 {
+            1000u16.to_be_bytes().to_vec()
+        } else {
+            payload
+        };
         client_frame(fin || opcode >= 8, opcode, &payload)
     });
     proptest::collection::vec(frame, 0..8).prop_map(|frames| frames.concat())
@@ -166,14 +177,20 @@ fn a_declared_length_is_refused_before_anything_is_kept() {
 
 #[test]
 fn unmasked_frames_are_refused() {
-    violates(&[0x81, 0x01, b'x'], Violation::Protocol("frame is not masked"));
+    violates(
+        &[0x81, 0x01, b'x'],
+        Violation::Protocol("frame is not masked"),
+    );
 }
 
 #[test]
 fn close_codes_are_checked() {
     for code in [0u16, 999, 1004, 1005, 1006, 1015, 2999, 5000] {
         let frame = client_frame(true, 8, &code.to_be_bytes());
-        violates(&frame, Violation::Protocol("close code that may not be sent"));
+        violates(
+            &frame,
+            Violation::Protocol("close code that may not be sent"),
+        );
     }
 }
 
