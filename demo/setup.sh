@@ -1,0 +1,38 @@
+# shellcheck shell=bash
+# What the demos need on a plain Debian machine. Sourced, not run.
+
+say() { printf 'demo: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+# install COMMAND PACKAGE...: from Debian, if the command is not there.
+install() {
+  command -v "$1" >/dev/null && return
+  shift
+  command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || fail "missing: $* (on Debian: sudo apt-get install $*)"
+  say "installing $* from Debian"
+  local log
+  log=$(mktemp)
+  { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "$@"; } >"$log" 2>&1 ||
+    { cat "$log" >&2; fail "apt-get could not install $*"; }
+  rm -f "$log"
+}
+
+need_python() { install python3 python3; }
+
+need_rust() {
+  PATH=$PATH:$HOME/.cargo/bin
+  command -v cargo >/dev/null || fail "Rust is missing; install it as https://rustup.rs says, then run this again"
+  install cc gcc libc6-dev # the linker
+}
+
+target_dir() { echo "${CARGO_TARGET_DIR:-target}"; }
+
+# build PACKAGE...: silent when there is nothing to do.
+build() {
+  local package packages=()
+  for package in "$@"; do
+    packages+=(-p "$package")
+    [ -e "$(target_dir)/debug/$package" ] || say "building $package; the first time takes some minutes"
+  done
+  cargo build --quiet --locked "${packages[@]}"
+}

@@ -1,0 +1,93 @@
+"""A chat in plain HTTP: it holds no socket, the gateway beside it does.
+
+The gateway posts what clients do to /ws/message (`open`, `message`, `close`) and takes what is for
+them at http://localhost:40010/tapr/ws/conn/{send,close,list}.
+"""
+
+import json
+import os
+import signal
+import sys
+from http.cookies import SimpleCookie
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+GATEWAY = os.environ.get("GATEWAY", "http://localhost:40010")
+PAGE = Path(__file__).with_name("index.html")
+
+
+def gateway(call, body=None):
+    print(json.dumps({"call": call, **(body or {})}), flush=True)
+    data = json.dumps(body).encode() if body else None
+    request = Request(f"{GATEWAY}/tapr/ws/conn/{call}", data, {"Content-Type": "application/json"})
+    with urlopen(request, timeout=10) as answer:
+        return json.load(answer).get("data")
+
+
+def on_open(client, nick):
+    gateway("send", {"conn_id": client["conn_id"], "payload": {"event": "hello", "data": f"hello, {nick}"}})
+
+
+def on_message(client, nick):
+    conn, message = client["conn_id"], client["data"]
+    event, data = (message.get("event"), message.get("data")) if isinstance(message, dict) else (None, message)
+    if event == "say":  # to everyone
+        gateway("send", {"all": True, "payload": {"event": "broadcast", "data": data, "from": nick}})
+    elif event == "who":  # is here?
+        names = {user["name"] or "guest": user["conns_number"] for user in gateway("list")}
+        gateway("send", {"conn_id": conn, "payload": {"event": "who", "data": names}})
+    elif event == "bye":  # close me
+        gateway("close", {"conns": [conn], "code": 4000, "reason": "bye"})
+    else:
+        seen = {"user_name": client["user_name"], "conn_id": conn, "nick": nick}
+        gateway("send", {"conn_id": conn, "payload": {"event": "echo", "data": message, **seen}})
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 128  # many clients may arrive at once
+
+
+class App(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # keep-alive: the gateway reuses its connections
+    disable_nagle_algorithm = True
+
+    def do_GET(self):
+        if self.path.partition("?")[0] == "/":
+            self.answer(200, PAGE.read_bytes(), "text/html; charset=utf-8")
+        else:
+            self.answer(404, b"not found\n")
+
+    def do_POST(self):
+        client = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        # The client's own cookies come along, so a session of the app works as it does over HTTP.
+        nick = SimpleCookie(self.headers["Cookie"]).get("nick")
+        nick = nick.value if nick else client["user_name"] or "guest"
+        seen = {key: client[key] for key in ("action", "user_name", "conn_id", "data")}
+        print(json.dumps({**seen, "nick": nick}), flush=True)
+        try:
+            if client["action"] == "open":
+                on_open(client, nick)
+            elif client["action"] == "message":
+                on_message(client, nick)
+            self.answer(204)
+        except OSError as error:  # the gateway refused or is away; its next callback may fare better
+            self.answer(500, f"{error}\n".encode())
+
+    def answer(self, status, body=b"", kind="text/plain"):
+        self.send_response(status)
+        if body:
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        """The callbacks are the log."""
+
+
+if __name__ == "__main__":
+    # The first process of a container hears SIGTERM only if it asks to.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    address = os.environ.get("HOST", ""), int(os.environ.get("PORT", "8888"))
+    Server(address, App).serve_forever()
