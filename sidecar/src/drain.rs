@@ -45,7 +45,8 @@ pub(crate) async fn run<T: Transport>(gateway: &Arc<Gateway<T>>, sessions: &Task
     }
 }
 
-async fn close_all<T: Transport>(gateway: &Gateway<T>, spread: Duration) {
+/// One after the other, so that they do not all come back at once.
+pub async fn close_all<T: Transport>(gateway: &Gateway<T>, spread: Duration) {
     let reason = CloseReason::Shutdown {
         code: gateway.settings.drain.code.0,
     };

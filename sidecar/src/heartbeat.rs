@@ -13,7 +13,7 @@ use crate::ws::{self, CloseReason};
 
 const PIECE: usize = 1024;
 
-pub(crate) async fn run<T: Transport>(gateway: Arc<Gateway<T>>) {
+pub async fn run<T: Transport>(gateway: Arc<Gateway<T>>) {
     let settings = &gateway.settings.heartbeat;
     let timeout = (!settings.timeout.is_zero()).then_some(settings.timeout);
     let pings = (settings.server_ping && !settings.interval.is_zero()).then_some(settings.interval);

@@ -81,18 +81,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         if let Some(reason) = asked.close {
             self.begin_close(&reason);
         }
-        while let Poll::Ready(step) = self.lane.poll(context, &self.gateway, &self.connection) {
-            self.after_callback(step);
-        }
         if let Err(gone) = self
             .socket
             .poll_write(context, &self.connection, &self.gateway.budget)
         {
-            self.vanished(&gone);
+            debug!(connection = %self.connection.id, error = %gone, "client takes nothing any more");
+            self.connection.shut(true, &self.gateway.budget);
+            self.socket.stop_writing();
         }
         let read = self.poll_read(context);
         self.charge();
-        read
+        // Last, as everything before may have given the lane something to tell.
+        let mut answered = false;
+        while let Poll::Ready(step) = self.lane.poll(context, &self.gateway, &self.connection) {
+            self.after_callback(step);
+            answered = true;
+        }
+        read || answered
     }
 
     // --- from the client ---

@@ -22,6 +22,8 @@ pub(super) struct Socket<S> {
     writing: Bytes,
     /// What was read but not decoded, because the lane was full.
     stash: Vec<u8>,
+    /// Nothing can be written any more.
+    deaf: bool,
     closing: Option<Box<Closing>>,
 }
 
@@ -65,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             decoder: Decoder::default(),
             writing: Bytes::new(),
             stash: early.to_vec(),
+            deaf: false,
             closing: None,
         }
     }
@@ -90,6 +93,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.writing = Bytes::new();
     }
 
+    /// The client takes nothing any more. What it sent before it left is still to be read: a
+    /// last message and a hang-up must not become a hang-up.
+    pub(super) fn stop_writing(&mut self) {
+        self.deaf = true;
+        self.writing = Bytes::new();
+        if self.is_closing() {
+            self.drop_stream();
+        }
+    }
+
     pub(super) fn stash(&mut self, rest: &[u8]) {
         self.stash = rest.to_vec();
     }
@@ -97,6 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(super) fn begin_close(&mut self, reason: &CloseReason, patience: Duration) {
         let frame = match reason {
             CloseReason::Vanished => return self.drop_stream(),
+            _ if self.deaf => return self.drop_stream(),
             CloseReason::Client { code: 1005, .. } => ws::close(None, ""),
             CloseReason::Client { code, .. } => ws::close(Some(*code), ""),
             reason => ws::close(Some(reason.code()), &reason.reason()),
@@ -129,7 +143,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         connection: &Connection,
         budget: &Budget,
     ) -> io::Result<()> {
-        let Some(stream) = &mut self.stream else {
+        let Some(stream) = self.stream.as_mut().filter(|_| !self.deaf) else {
             return Ok(());
         };
         loop {

@@ -1,0 +1,241 @@
+//! An app that answers, is slow, fails, restarts and breaks off, as its dice say.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use serde::Deserialize;
+use tokio::time::Instant;
+use ws_gateway::callback::{Answer, SendError, Transport};
+
+/// What the app has seen and done in one history.
+#[derive(Debug)]
+pub(crate) struct App {
+    state: Mutex<State>,
+    temper: Temper,
+}
+
+#[derive(Debug)]
+struct State {
+    rng: Rng,
+    log: Vec<Taken>,
+    in_flight: BTreeMap<String, u32>,
+    overlap: Option<String>,
+    closes_lost: Vec<String>,
+    opens_in_doubt: Vec<String>,
+}
+
+/// How likely the app misbehaves in this history, in percent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Temper {
+    pub(crate) slow: u8,
+    pub(crate) error: u8,
+    pub(crate) busy: u8,
+    pub(crate) doubt: u8,
+    pub(crate) timeout: u8,
+    pub(crate) closes: u8,
+    /// Down between these moments, after the start.
+    pub(crate) down: Option<(Duration, Duration)>,
+    pub(crate) born: Instant,
+}
+
+/// A callback that reached the app.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Taken {
+    pub(crate) action: String,
+    pub(crate) conn_id: String,
+    pub(crate) seq: u64,
+    #[serde(default)]
+    pub(crate) code: Option<u16>,
+    pub(crate) data: serde_json::Value,
+}
+
+/// The app's end of the gateway's transport.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls(pub(crate) Arc<App>);
+
+impl App {
+    pub(crate) fn new(rng: Rng, temper: Temper) -> Self {
+        let state = State {
+            rng,
+            log: Vec::new(),
+            in_flight: BTreeMap::new(),
+            overlap: None,
+            closes_lost: Vec::new(),
+            opens_in_doubt: Vec::new(),
+        };
+        Self {
+            state: Mutex::new(state),
+            temper,
+        }
+    }
+
+    pub(crate) fn log(&self) -> Vec<Taken> {
+        self.state.lock().unwrap().log.clone()
+    }
+
+    /// A connection that had two callbacks at once.
+    pub(crate) fn overlap(&self) -> Option<String> {
+        self.state.lock().unwrap().overlap.clone()
+    }
+
+    /// Connections whose close could not be delivered because the app was down or broke off.
+    pub(crate) fn closes_lost(&self) -> Vec<String> {
+        self.state.lock().unwrap().closes_lost.clone()
+    }
+
+    /// Connections whose open broke off before the app had it, which the gateway cannot know.
+    pub(crate) fn opens_in_doubt(&self) -> Vec<String> {
+        self.state.lock().unwrap().opens_in_doubt.clone()
+    }
+
+    /// Whether events can be lost on their way at all.
+    pub(crate) fn is_lossy(&self) -> bool {
+        let Temper {
+            busy,
+            doubt,
+            closes,
+            down,
+            ..
+        } = self.temper;
+        busy > 0 || doubt > 0 || closes > 0 || down.is_some()
+    }
+
+    fn chance(&self, percent: u8) -> bool {
+        self.state.lock().unwrap().rng.u8(0..100) < percent
+    }
+
+    fn is_down(&self) -> bool {
+        let age = self.temper.born.elapsed();
+        self.temper
+            .down
+            .is_some_and(|(from, until)| age >= from && age < until)
+    }
+
+    fn take(&self, event: Taken) {
+        self.state.lock().unwrap().log.push(event);
+    }
+
+    fn lose(&self, event: &Taken) {
+        if event.action == "close" {
+            self.state
+                .lock()
+                .unwrap()
+                .closes_lost
+                .push(event.conn_id.clone());
+        }
+    }
+
+    async fn answer(&self, event: Taken) -> Result<Answer, SendError> {
+        if self.is_down() {
+            self.lose(&event);
+            return Err(SendError::NotTaken("connection refused".to_owned()));
+        }
+        if self.chance(self.temper.busy) {
+            self.lose(&event);
+            let retry_after = Some(Duration::from_millis(200));
+            return Ok(Answer {
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                retry_after,
+                action: None,
+            });
+        }
+        if self.chance(self.temper.doubt) {
+            self.pause().await;
+            if self.chance(50) {
+                self.take(event);
+            } else {
+                if event.action == "open" {
+                    let id = event.conn_id.clone();
+                    self.state.lock().unwrap().opens_in_doubt.push(id);
+                }
+                self.lose(&event);
+            }
+            return Err(SendError::InDoubt("connection reset".to_owned()));
+        }
+        let (closes, action) = (self.chance(self.temper.closes), event.action.clone());
+        self.take(event);
+        if self.chance(self.temper.slow) {
+            self.pause().await;
+        }
+        if self.chance(self.temper.timeout) {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            return Err(SendError::Timeout(Duration::from_secs(30)));
+        }
+        if self.chance(self.temper.error) {
+            return Ok(Answer {
+                status: StatusCode::INTERNAL_SERVER_ERROR,
+                ..Answer::default()
+            });
+        }
+        let action = match action.as_str() {
+            "message" if closes => Some(Bytes::from_static(
+                br#"{"reply":"bye","close":{"code":4001}}"#,
+            )),
+            "open" if closes => Some(Bytes::from_static(br#"{"error":"go away"}"#)),
+            "open" => Some(Bytes::from_static(
+                br#"{"reply":"hello","user_name":"ann"}"#,
+            )),
+            _ => None,
+        };
+        Ok(Answer {
+            action,
+            ..Answer::default()
+        })
+    }
+
+    async fn pause(&self) {
+        let millis = self.state.lock().unwrap().rng.u64(1..3000);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    fn enter(&self, id: &str) {
+        let mut state = self.state.lock().unwrap();
+        let count = state.in_flight.entry(id.to_owned()).or_default();
+        *count += 1;
+        if *count > 1 {
+            state.overlap = Some(id.to_owned());
+        }
+    }
+
+    fn leave(&self, id: &str) {
+        if let Some(count) = self.state.lock().unwrap().in_flight.get_mut(id) {
+            *count -= 1;
+        }
+    }
+}
+
+impl Transport for Calls {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, SendError> {
+        let event_id = request.headers()["x-ws-event-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        let event: Taken = serde_json::from_slice(&body).expect("a callback's body is JSON");
+        assert_eq!(event_id, format!("{}/{}", event.conn_id, event.seq));
+        let id = event.conn_id.clone();
+        // A connection's callback that is cancelled leaves too.
+        let _guard = Guard {
+            app: &self.0,
+            id: id.clone(),
+        };
+        self.0.enter(&id);
+        self.0.answer(event).await
+    }
+}
+
+struct Guard<'a> {
+    app: &'a App,
+    id: String,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        self.app.leave(&self.id);
+    }
+}
