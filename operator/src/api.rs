@@ -1,0 +1,127 @@
+//! The AppManifest: the one object that everything downstream of the sources reads.
+
+use std::borrow::Cow;
+
+use kube::CustomResource;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// An OlaresManifest document as it stands. The schema is open: the operator validates, and
+/// says in the status what is wrong.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[kube(
+    group = "ws.olares.com",
+    version = "v1alpha1",
+    kind = "AppManifest",
+    namespaced,
+    schema = "derived",
+    status = "AppManifestStatus",
+    shortname = "appm",
+    category = "all",
+    derive = "PartialEq",
+    doc = "An app's OlaresManifest: its options.websocket asks for a WebSocket gateway in the app's pods.",
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason"}"#,
+    printcolumn = r#"{"name": "Injected", "type": "string", "jsonPath": ".status.pods.summary"}"#,
+    printcolumn = r#"{"name": "URL", "type": "string", "jsonPath": ".status.url"}"#,
+    printcolumn = r#"{"name": "Message", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "priority": 1}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
+)]
+#[serde(transparent)]
+pub struct AppManifestSpec {
+    pub document: Map<String, Json>,
+}
+
+impl JsonSchema for AppManifestSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "AppManifestSpec".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "object",
+            "description": "An OlaresManifest document as it stands. Read are metadata.name, entrances and options.websocket.",
+            "x-kubernetes-preserve-unknown-fields": true
+        })
+    }
+}
+
+/// What the operator found and did.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AppManifestStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// Accepted, Injected, Routed and Ready.
+    #[serde(default)]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The entrance's pods.
+    #[serde(default)]
+    pub pods: PodCounts,
+    /// The Service that the gateway's pods were found through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entrance: Option<String>,
+    /// Where clients connect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Settings that were ignored, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The workloads in play, and what is done or due with each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub workloads: Vec<WorkloadStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// True, False or Unknown.
+    pub status: String,
+    /// A code of docs/reasons.md.
+    pub reason: String,
+    pub message: String,
+    pub last_transition_time: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PodCounts {
+    /// `2/3`: injected with the present settings, of all that should be.
+    #[serde(default)]
+    pub summary: String,
+    /// Pods that should have the gateway.
+    #[serde(default)]
+    pub wanted: u32,
+    /// … and have it with the present settings.
+    #[serde(default)]
+    pub current: u32,
+    /// … have it with settings of before.
+    #[serde(default)]
+    pub stale: u32,
+    /// … have none.
+    #[serde(default)]
+    pub bare: u32,
+    /// … and are ready.
+    #[serde(default)]
+    pub ready: u32,
+    /// Pods whose gateway image is not the operator's present one.
+    #[serde(default)]
+    pub outdated: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkloadStatus {
+    pub kind: String,
+    pub name: String,
+    /// A code of docs/reasons.md.
+    pub reason: String,
+    pub message: String,
+}

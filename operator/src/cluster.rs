@@ -1,0 +1,146 @@
+//! What the operator knows of the cluster, for every reader the same.
+
+mod facts;
+mod progress;
+mod store;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::app::{App, AppId};
+use crate::injection::Claim;
+use crate::shape::{Shape, Workload, WorkloadKind};
+
+pub use facts::{
+    Budget, DaemonSetFacts, DeploymentFacts, PodFacts, Port, ServiceFacts, StatefulSetFacts,
+    WorkloadFacts,
+};
+pub use progress::Progress;
+pub use store::{Change, Facts, Store, chain};
+
+#[derive(Default)]
+pub struct Cluster {
+    pub apps: Store<App>,
+    pub services: Store<ServiceFacts>,
+    pub pods: Store<PodFacts>,
+    pub deployments: Store<DeploymentFacts>,
+    pub stateful_sets: Store<StatefulSetFacts>,
+    pub daemon_sets: Store<DaemonSetFacts>,
+    pub budgets: Store<Budget>,
+}
+
+/// The apps of one namespace with their entrance Services, as they were when asked for.
+pub struct Claims(Vec<(Arc<App>, Option<Arc<ServiceFacts>>)>);
+
+impl Cluster {
+    /// Whether admission can decide.
+    pub fn knows_claims(&self) -> bool {
+        self.apps.is_synced() && self.services.is_synced()
+    }
+
+    /// Until everything that the controller reads is complete.
+    pub async fn synced(&self) {
+        tokio::join!(
+            self.apps.synced(),
+            self.services.synced(),
+            self.pods.synced(),
+            self.deployments.synced(),
+            self.stateful_sets.synced(),
+            self.daemon_sets.synced(),
+            self.budgets.synced(),
+        );
+    }
+
+    /// The older app comes first and wins a pod that two claim.
+    pub fn claims(&self, namespace: &str) -> Claims {
+        let mut apps = self.apps.in_namespace(namespace);
+        apps.retain(|app| !app.leaving);
+        apps.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+        let with_service = apps.into_iter().map(|app| {
+            let service = app
+                .service()
+                .and_then(|name| self.services.get(namespace, name));
+            (app, service)
+        });
+        Claims(with_service.collect())
+    }
+
+    pub fn workload(&self, namespace: &str, workload: &Workload) -> Option<WorkloadFacts> {
+        let name = &workload.name;
+        match workload.kind {
+            WorkloadKind::Deployment => {
+                Some(self.deployments.get(namespace, name)?.as_ref().0.clone())
+            }
+            WorkloadKind::StatefulSet => {
+                Some(self.stateful_sets.get(namespace, name)?.as_ref().0.clone())
+            }
+            WorkloadKind::DaemonSet => {
+                Some(self.daemon_sets.get(namespace, name)?.as_ref().0.clone())
+            }
+        }
+    }
+
+    pub fn workloads(&self, namespace: &str) -> Vec<WorkloadFacts> {
+        fn facts<T: AsRef<WorkloadFacts>>(all: Vec<Arc<T>>) -> impl Iterator<Item = WorkloadFacts> {
+            all.into_iter()
+                .map(|object| object.as_ref().as_ref().clone())
+        }
+        facts(self.deployments.in_namespace(namespace))
+            .chain(facts(self.stateful_sets.in_namespace(namespace)))
+            .chain(facts(self.daemon_sets.in_namespace(namespace)))
+            .collect()
+    }
+
+    /// The apps that pods of this shape are, or were, a matter of.
+    pub fn apps_of_shape(&self, namespace: &str, shape: &Shape) -> BTreeSet<AppId> {
+        let mut apps: BTreeSet<AppId> = self
+            .claims(namespace)
+            .0
+            .into_iter()
+            .filter(|(_, service)| {
+                service
+                    .as_ref()
+                    .is_some_and(|service| shape.is_selected_by(&service.selector))
+            })
+            .map(|(app, _)| app.id.clone())
+            .collect();
+        if let crate::shape::Gateway::Ours { app, .. } = &shape.gateway {
+            apps.insert(AppId::new(namespace, app));
+        }
+        apps
+    }
+
+    /// The apps whose entrance or companion Service this is.
+    pub fn apps_of_service(&self, namespace: &str, service: &ServiceFacts) -> BTreeSet<AppId> {
+        self.apps
+            .in_namespace(namespace)
+            .into_iter()
+            .filter(|app| {
+                app.service() == Some(&service.name)
+                    || service.owners.contains(&app.uid)
+                    || (service.entrance.is_some() && service.entrance.as_deref() == app.service())
+            })
+            .map(|app| app.id.clone())
+            .collect()
+    }
+
+    pub fn apps_of_namespace(&self, namespace: &str) -> BTreeSet<AppId> {
+        self.apps
+            .in_namespace(namespace)
+            .iter()
+            .map(|app| app.id.clone())
+            .collect()
+    }
+}
+
+impl Claims {
+    pub fn borrow(&self) -> Vec<Claim<'_>> {
+        self.0
+            .iter()
+            .map(|(app, service)| Claim {
+                app,
+                selector: service.as_ref().map(|service| &service.selector),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,239 @@
+//! What is kept of Services, pods, workloads and disruption budgets.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodTemplateSpec, Service};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::core::{Selector, SelectorExt};
+use kube::{Resource, ResourceExt};
+
+use super::progress::Progress;
+use super::store::Facts;
+use crate::api::AppManifest;
+use crate::app::App;
+use crate::names;
+use crate::shape::{Shape, Workload, WorkloadKind};
+
+impl Facts for App {
+    type Object = AppManifest;
+
+    fn read(object: AppManifest) -> Option<Self> {
+        Some(Self::read(object))
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self.same_as(other)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceFacts {
+    pub name: String,
+    pub selector: BTreeMap<String, String>,
+    pub ports: Vec<Port>,
+    /// The entrance that this Service stands beside, if it is a companion of ours.
+    pub entrance: Option<String>,
+    /// The uids of its owners.
+    pub owners: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub name: Option<String>,
+    pub number: i32,
+    pub target: Option<IntOrString>,
+}
+
+impl Facts for ServiceFacts {
+    type Object = Service;
+
+    fn read(object: Service) -> Option<Self> {
+        let name = object.name_any();
+        let entrance = object.labels().get(names::ENTRANCE).cloned();
+        let owners = object
+            .owner_references()
+            .iter()
+            .map(|owner| owner.uid.clone())
+            .collect();
+        let spec = object.spec.unwrap_or_default();
+        let ports = spec.ports.unwrap_or_default().into_iter().map(|port| Port {
+            name: port.name,
+            number: port.port,
+            target: port.target_port,
+        });
+        Some(Self {
+            name,
+            selector: spec.selector.unwrap_or_default(),
+            ports: ports.collect(),
+            entrance,
+            owners,
+        })
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodFacts {
+    pub name: String,
+    pub shape: Shape,
+    /// The template's rollout annotation when the pod was made.
+    pub rollout: Option<String>,
+    pub ready: bool,
+    /// Being deleted, or run to its end.
+    pub leaving: bool,
+}
+
+impl Facts for PodFacts {
+    type Object = Pod;
+
+    fn read(object: Pod) -> Option<Self> {
+        let status = object.status.as_ref();
+        let phase = status.and_then(|status| status.phase.as_deref());
+        let ready = status
+            .and_then(|status| status.conditions.as_ref())
+            .into_iter()
+            .flatten()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        Some(Self {
+            name: object.name_any(),
+            shape: Shape::of_pod(&object.metadata, object.spec.as_ref()),
+            rollout: object.annotations().get(names::ROLLOUT).cloned(),
+            ready,
+            leaving: object.metadata.deletion_timestamp.is_some()
+                || matches!(phase, Some("Succeeded" | "Failed")),
+        })
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadFacts {
+    pub workload: Workload,
+    pub uid: String,
+    /// What its pods look like before admission.
+    pub shape: Shape,
+    /// The template's present rollout annotation.
+    pub rollout: Option<String>,
+    pub progress: Progress,
+}
+
+impl WorkloadFacts {
+    fn of<K: Resource<DynamicType = (), Scope = NamespaceResourceScope>>(
+        object: &K,
+        kind: WorkloadKind,
+        template: Option<&PodTemplateSpec>,
+        progress: Progress,
+    ) -> Self {
+        let workload = Workload {
+            kind,
+            name: object.name_any(),
+        };
+        let metadata = template
+            .and_then(|template| template.metadata.clone())
+            .unwrap_or_default();
+        let spec = template.and_then(|template| template.spec.as_ref());
+        Self {
+            uid: object.uid().unwrap_or_default(),
+            shape: Shape::of_template(workload.clone(), &metadata, spec),
+            rollout: metadata
+                .annotations
+                .and_then(|mut annotations| annotations.remove(names::ROLLOUT)),
+            progress,
+            workload,
+        }
+    }
+
+    pub fn reference(&self, namespace: &str) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("apps/v1".to_owned()),
+            kind: Some(self.workload.kind.as_str().to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(self.workload.name.clone()),
+            uid: Some(self.uid.clone()),
+            ..ObjectReference::default()
+        }
+    }
+}
+
+/// The three kinds have three stores, as each is listed by itself.
+pub struct DeploymentFacts(pub WorkloadFacts);
+pub struct StatefulSetFacts(pub WorkloadFacts);
+pub struct DaemonSetFacts(pub WorkloadFacts);
+
+macro_rules! workload {
+    ($facts:ident, $kind:ident) => {
+        impl Facts for $facts {
+            type Object = $kind;
+
+            fn read(object: $kind) -> Option<Self> {
+                let template = object.spec.as_ref().map(|spec| &spec.template);
+                let progress = Progress::from(&object);
+                let facts = WorkloadFacts::of(&object, WorkloadKind::$kind, template, progress);
+                Some(Self(facts))
+            }
+
+            fn same_as(&self, other: &Self) -> bool {
+                self.0 == other.0
+            }
+        }
+
+        impl AsRef<WorkloadFacts> for $facts {
+            fn as_ref(&self) -> &WorkloadFacts {
+                &self.0
+            }
+        }
+    };
+}
+
+workload!(DeploymentFacts, Deployment);
+workload!(StatefulSetFacts, StatefulSet);
+workload!(DaemonSetFacts, DaemonSet);
+
+#[derive(Clone, Debug)]
+pub struct Budget {
+    pub name: String,
+    selector: Option<Selector>,
+    pub allows: bool,
+}
+
+impl Budget {
+    pub fn covers(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.selector
+            .as_ref()
+            .is_some_and(|selector| selector.matches(labels))
+    }
+}
+
+impl Facts for Budget {
+    type Object = PodDisruptionBudget;
+
+    fn read(object: PodDisruptionBudget) -> Option<Self> {
+        let name = object.name_any();
+        let allowed = object
+            .status
+            .as_ref()
+            .map_or(0, |status| status.disruptions_allowed);
+        let selector = object.spec?.selector?;
+        Some(Self {
+            name,
+            // A selector that we cannot read covers everything: better to wait than to disrupt.
+            selector: Some(selector.try_into().unwrap_or_default()),
+            allows: allowed > 0,
+        })
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self.allows == other.allows
+            && self.selector.as_ref().map(ToString::to_string)
+                == other.selector.as_ref().map(ToString::to_string)
+    }
+}

@@ -1,0 +1,296 @@
+//! A copy of some kind of object, trimmed to what the operator looks at, kept by a watch.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use futures_util::StreamExt;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch as latch;
+use tracing::warn;
+
+/// What is kept of an object.
+pub trait Facts: Sized + Send + Sync + 'static {
+    type Object: Resource<DynamicType = ()>
+        + Clone
+        + Debug
+        + DeserializeOwned
+        + Send
+        + Sync
+        + 'static;
+
+    /// `None`: nothing that concerns us.
+    fn read(object: Self::Object) -> Option<Self>;
+
+    /// No need to look at anything again because `other` became this.
+    fn same_as(&self, other: &Self) -> bool;
+}
+
+/// Readers see whole objects; the only writer is [`Store::follow`].
+pub struct Store<T> {
+    namespaces: RwLock<Namespaces<T>>,
+    synced: latch::Sender<bool>,
+}
+
+type Namespaces<T> = HashMap<String, BTreeMap<String, Arc<T>>>;
+
+/// One object came, went or became different.
+#[derive(Debug)]
+pub struct Change<T> {
+    pub namespace: String,
+    pub name: String,
+    pub before: Option<Arc<T>>,
+    pub after: Option<Arc<T>>,
+}
+
+impl<T> Default for Store<T> {
+    fn default() -> Self {
+        Self {
+            namespaces: RwLock::default(),
+            synced: latch::Sender::new(false),
+        }
+    }
+}
+
+impl<T> Store<T> {
+    pub fn get(&self, namespace: &str, name: &str) -> Option<Arc<T>> {
+        self.read().get(namespace)?.get(name).cloned()
+    }
+
+    /// In the order of their names.
+    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<T>> {
+        self.read()
+            .get(namespace)
+            .map(|objects| objects.values().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    pub fn all(&self) -> Vec<Arc<T>> {
+        self.read()
+            .values()
+            .flat_map(BTreeMap::values)
+            .cloned()
+            .collect()
+    }
+
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    /// Until the first list is complete.
+    pub async fn synced(&self) {
+        // The sender lives in self: it cannot be gone.
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Namespaces<T>> {
+        self.namespaces
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Namespaces<T>> {
+        self.namespaces
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets or removes one object.
+    pub fn put(&self, namespace: &str, name: &str, after: Option<T>) -> Change<T> {
+        let after = after.map(Arc::new);
+        let mut namespaces = self.write();
+        let objects = namespaces.entry(namespace.to_owned()).or_default();
+        let before = match &after {
+            Some(object) => objects.insert(name.to_owned(), Arc::clone(object)),
+            None => objects.remove(name),
+        };
+        if objects.is_empty() {
+            namespaces.remove(namespace);
+        }
+        Change {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            before,
+            after,
+        }
+    }
+
+    /// Replaces everything by a complete list.
+    fn replace(&self, complete: Namespaces<T>) -> Vec<Change<T>> {
+        let mut before = {
+            let mut namespaces = self.write();
+            let before = std::mem::replace(&mut *namespaces, complete);
+            drop(namespaces);
+            before
+        };
+        let mut changes = Vec::new();
+        for (namespace, objects) in self.read().iter() {
+            let mut gone = before.remove(namespace).unwrap_or_default();
+            changes.extend(objects.iter().map(|(name, after)| Change {
+                namespace: namespace.clone(),
+                name: name.clone(),
+                before: gone.remove(name),
+                after: Some(Arc::clone(after)),
+            }));
+            changes.extend(removed(namespace, gone));
+        }
+        for (namespace, gone) in before {
+            changes.extend(removed(&namespace, gone));
+        }
+        changes
+    }
+}
+
+fn removed<T>(namespace: &str, gone: BTreeMap<String, Arc<T>>) -> Vec<Change<T>> {
+    gone.into_iter()
+        .map(|(name, before)| Change {
+            namespace: namespace.to_owned(),
+            name,
+            before: Some(before),
+            after: None,
+        })
+        .collect()
+}
+
+impl<T: Facts> Store<T> {
+    /// Watches for ever; `on_change` is called for what differs, after the store has it.
+    pub async fn follow(
+        &self,
+        api: Api<T::Object>,
+        config: watcher::Config,
+        on_change: impl Fn(&Change<T>),
+    ) {
+        let mut events = pin!(watch(api, config).default_backoff());
+        let mut listed = Namespaces::new();
+        while let Some(event) = events.next().await {
+            let changes = match event {
+                Ok(Event::Init) => {
+                    listed = Namespaces::new();
+                    continue;
+                }
+                Ok(Event::InitApply(object)) => {
+                    let (namespace, name) = key(&object);
+                    if let Some(facts) = T::read(object) {
+                        listed
+                            .entry(namespace)
+                            .or_default()
+                            .insert(name, Arc::new(facts));
+                    }
+                    continue;
+                }
+                Ok(Event::InitDone) => {
+                    let changes = self.replace(std::mem::take(&mut listed));
+                    self.synced.send_replace(true);
+                    changes
+                }
+                Ok(Event::Apply(object)) => {
+                    let (namespace, name) = key(&object);
+                    vec![self.put(&namespace, &name, T::read(object))]
+                }
+                Ok(Event::Delete(object)) => {
+                    let (namespace, name) = key(&object);
+                    vec![self.put(&namespace, &name, None)]
+                }
+                Err(error) => {
+                    let kind = T::Object::kind(&());
+                    warn!(%kind, error = %chain(&error), "watch interrupted, will be resumed");
+                    continue;
+                }
+            };
+            for change in changes.iter().filter(|change| change.matters()) {
+                on_change(change);
+            }
+        }
+    }
+}
+
+impl<T: Facts> Change<T> {
+    fn matters(&self) -> bool {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => !after.same_as(before),
+            (None, None) => false,
+            _ => true,
+        }
+    }
+}
+
+impl<T> Change<T> {
+    /// Both sides: what was and what is.
+    pub fn sides(&self) -> impl Iterator<Item = &T> {
+        self.before.iter().chain(&self.after).map(AsRef::as_ref)
+    }
+}
+
+fn key<K: Resource>(object: &K) -> (String, String) {
+    (object.namespace().unwrap_or_default(), object.name_any())
+}
+
+/// An error with all its causes in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(changes: &[Change<u32>]) -> Vec<(&str, Option<u32>, Option<u32>)> {
+        let mut all: Vec<_> = changes
+            .iter()
+            .map(|change| {
+                let value = |side: &Option<Arc<u32>>| side.as_deref().copied();
+                (
+                    change.name.as_str(),
+                    value(&change.before),
+                    value(&change.after),
+                )
+            })
+            .collect();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_new_list_tells_what_came_and_went() {
+        let store = Store::default();
+        store.put("a", "kept", Some(1));
+        store.put("a", "gone", Some(2));
+        store.put("b", "alone", Some(3));
+        let list =
+            [("kept", 1), ("new", 4)].map(|(name, value)| (name.to_owned(), Arc::new(value)));
+        let changes = store.replace(HashMap::from([("a".to_owned(), BTreeMap::from(list))]));
+        assert_eq!(
+            names(&changes),
+            [
+                ("alone", Some(3), None),
+                ("gone", Some(2), None),
+                ("kept", Some(1), Some(1)),
+                ("new", None, Some(4)),
+            ]
+        );
+        assert_eq!(store.all().len(), 2);
+    }
+
+    #[test]
+    fn an_empty_namespace_is_forgotten() {
+        let store = Store::default();
+        store.put("a", "x", Some(1));
+        store.put("a", "x", None);
+        assert!(store.read().is_empty());
+    }
+}

@@ -1,0 +1,70 @@
+//! The controller: for one app after the other, dereference -> validate -> plan -> apply ->
+//! update_status. One file a step.
+
+mod apply;
+mod dereference;
+mod plan;
+mod repairs;
+mod service;
+mod triggers;
+mod update_status;
+mod validate;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use stanza::choice::Expose;
+use tokio::sync::watch;
+
+use crate::app::AppId;
+use crate::cluster::Cluster;
+use crate::events::Notices;
+use crate::injection::Rules;
+use crate::metrics::Metrics;
+use crate::queue::Queue;
+
+pub use repairs::Repairs;
+pub use triggers::Triggers;
+
+/// How many apps are looked at at once.
+const WORKERS: usize = 4;
+/// Every app is looked at again after so long, whatever the watches said.
+const RESYNC: Duration = Duration::from_mins(10);
+
+pub struct Controller {
+    pub client: Client,
+    pub cluster: Arc<Cluster>,
+    pub queue: Arc<Queue<AppId>>,
+    pub rules: Rules,
+    pub expose: Expose,
+    pub notices: Notices,
+    pub metrics: Metrics,
+    pub repairs: Repairs,
+    /// Whether new pods reach the webhook.
+    pub webhook_up: watch::Receiver<bool>,
+}
+
+impl Controller {
+    /// Works for ever; everything must be synced before.
+    pub async fn run(&self) {
+        self.queue
+            .work(WORKERS, async |id| self.reconcile(id).await)
+            .await;
+    }
+
+    async fn reconcile(&self, id: AppId) -> Result<Option<Duration>, apply::Error> {
+        let observed = dereference::dereference(&self.cluster, &id);
+        let validated = validate::validate(observed, &self.rules);
+        let means = plan::Means {
+            expose: self.expose,
+            repairs: &self.repairs,
+            webhook_up: *self.webhook_up.borrow(),
+        };
+        let plan = plan::plan(validated, &means);
+        let again = plan.again;
+        let applied = apply::apply(self, plan).await?;
+        update_status::update_status(self, applied).await?;
+        Ok(again.or(Some(RESYNC)))
+    }
+}

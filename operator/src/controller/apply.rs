@@ -1,0 +1,142 @@
+//! Step 4 (writes): rolls workloads and keeps the companion Service. Pods are never edited.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::core::v1::Service;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::{Api, ResourceExt};
+use serde_json::json;
+use tracing::info;
+
+use super::Controller;
+use super::plan::{Plan, Route, Step, Trigger};
+use super::service::Companion;
+use super::validate::Verdict;
+use crate::events::Notice;
+use crate::names;
+use crate::reason::Reason;
+use crate::shape::WorkloadKind;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot roll {workload}")]
+    Roll {
+        workload: String,
+        source: kube::Error,
+    },
+    #[error("cannot write the Service {name}")]
+    Service { name: String, source: kube::Error },
+    #[error("cannot write the status of {app}")]
+    Status { app: String, source: kube::Error },
+}
+
+/// The plan with the outcome of its route.
+pub(super) struct Applied {
+    pub(super) plan: Plan,
+    pub(super) routed: Verdict,
+}
+
+pub(super) async fn apply(controller: &Controller, plan: Plan) -> Result<Applied, Error> {
+    // The Service first: who was told to reconnect by a rolling gateway finds the way.
+    let routed = apply_route(controller, &plan).await?;
+    for step in &plan.steps {
+        if let Some(trigger) = &step.roll {
+            roll(controller, &plan.id.namespace, step, trigger).await?;
+        }
+        controller.notices.tell(Notice {
+            regarding: step.workload.reference(&plan.id.namespace),
+            reason: step.verdict.reason,
+            message: format!("app {}: {}", plan.id.name, step.verdict.message),
+        });
+    }
+    Ok(Applied { plan, routed })
+}
+
+async fn roll(
+    controller: &Controller,
+    namespace: &str,
+    step: &Step,
+    trigger: &Trigger,
+) -> Result<(), Error> {
+    let workload = &step.workload.workload;
+    let value = match trigger {
+        Trigger::Annotate(value) => json!(value),
+        Trigger::Remove => json!(null),
+    };
+    let annotations = json!({ names::ROLLOUT: value });
+    let body = json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+    let params = PatchParams {
+        field_manager: Some(names::MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    let patch = Patch::Merge(&body);
+    let client = controller.client.clone();
+    let name = &workload.name;
+    let outcome = match workload.kind {
+        WorkloadKind::Deployment => Api::<Deployment>::namespaced(client, namespace)
+            .patch_metadata(name, &params, &patch)
+            .await
+            .map(drop),
+        WorkloadKind::StatefulSet => Api::<StatefulSet>::namespaced(client, namespace)
+            .patch_metadata(name, &params, &patch)
+            .await
+            .map(drop),
+        WorkloadKind::DaemonSet => Api::<DaemonSet>::namespaced(client, namespace)
+            .patch_metadata(name, &params, &patch)
+            .await
+            .map(drop),
+    };
+    outcome.map_err(|source| Error::Roll {
+        workload: format!("{workload} in {namespace}"),
+        source,
+    })?;
+    controller.metrics.rolled(step.verdict.reason);
+    Ok(())
+}
+
+async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Error> {
+    let services: Api<Service> = Api::namespaced(controller.client.clone(), &plan.id.namespace);
+    for name in &plan.leftovers {
+        match services.delete(name, &DeleteParams::default()).await {
+            Ok(_) => info!(
+                namespace = plan.id.namespace,
+                name, "companion Service removed"
+            ),
+            Err(kube::Error::Api(error)) if error.code == 404 => {}
+            Err(source) => {
+                let name = name.clone();
+                return Err(Error::Service { name, source });
+            }
+        }
+    }
+    let name = plan
+        .entrance
+        .as_ref()
+        .map(|entrance| super::service::name(&entrance.name))
+        .unwrap_or_default();
+    Ok(match &plan.route {
+        Route::None(verdict) => verdict.clone(),
+        Route::Service(Companion::Taken) => Verdict::new(
+            Reason::ServiceNameTaken,
+            format!("a Service {name} is there that is not ours"),
+        ),
+        Route::Service(Companion::Kept) => routed(&name),
+        Route::Service(Companion::Apply(service)) => {
+            let params = PatchParams::apply(names::MANAGER).force();
+            services
+                .patch(&service.name_any(), &params, &Patch::Apply(service))
+                .await
+                .map_err(|source| Error::Service {
+                    name: name.clone(),
+                    source,
+                })?;
+            routed(&name)
+        }
+    })
+}
+
+fn routed(name: &str) -> Verdict {
+    Verdict::new(
+        Reason::ServiceApplied,
+        format!("the Service {name} leads to the gateway"),
+    )
+}

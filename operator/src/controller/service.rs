@@ -1,0 +1,127 @@
+//! The companion Service `<entrance>-ws` (pure): what it should be, and whether it is.
+
+use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use kube::Resource;
+use stanza::WebSocket;
+use stanza::choice::Placement;
+use stanza::env;
+
+use crate::api::AppManifest;
+use crate::app::App;
+use crate::cluster::{Port, ServiceFacts};
+use crate::names;
+
+const SUFFIX: &str = "-ws";
+/// The longest name of a Service.
+const LONGEST: usize = 63;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Companion {
+    /// It is as it should be.
+    Kept,
+    Apply(Box<Service>),
+    /// A Service of that name is not ours.
+    Taken,
+}
+
+pub(super) fn name(entrance: &str) -> String {
+    let longest = LONGEST - SUFFIX.len();
+    let end = entrance.len().min(longest);
+    format!("{}{SUFFIX}", entrance[..end].trim_end_matches('-'))
+}
+
+pub(super) fn companion(
+    app: &App,
+    websocket: &WebSocket,
+    entrance: &ServiceFacts,
+    found: Option<&ServiceFacts>,
+) -> Companion {
+    // Where the gateway is an init container, older endpoint controllers do not find its port
+    // by name.
+    let target = match websocket.operator.sidecar {
+        Placement::Container => IntOrString::String(names::CLIENT_PORT_NAME.to_owned()),
+        Placement::Native => IntOrString::Int(env::CLIENT_PORT.into()),
+    };
+    if let Some(found) = found {
+        let ours = found.entrance.is_some() && found.owners.contains(&app.uid);
+        if !ours {
+            return Companion::Taken;
+        }
+        let ports = [Port {
+            name: Some("ws".to_owned()),
+            number: env::CLIENT_PORT.into(),
+            target: Some(target.clone()),
+        }];
+        if found.selector == entrance.selector && found.ports == ports {
+            return Companion::Kept;
+        }
+    }
+    let owner = OwnerReference {
+        api_version: AppManifest::api_version(&()).into_owned(),
+        kind: AppManifest::kind(&()).into_owned(),
+        name: app.id.name.clone(),
+        uid: app.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    };
+    let labels = [
+        ("app.kubernetes.io/managed-by", names::MANAGER),
+        (names::ENTRANCE, entrance.name.as_str()),
+    ];
+    Companion::Apply(Box::new(Service {
+        metadata: ObjectMeta {
+            name: Some(name(&entrance.name)),
+            namespace: Some(app.id.namespace.clone()),
+            labels: Some(
+                labels
+                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                    .into(),
+            ),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        spec: Some(ServiceSpec {
+            selector: Some(entrance.selector.clone()),
+            ports: Some(vec![ServicePort {
+                name: Some("ws".to_owned()),
+                // What Gateways and Ingresses look at to know that WebSockets live here.
+                app_protocol: Some("kubernetes.io/ws".to_owned()),
+                port: env::CLIENT_PORT.into(),
+                protocol: Some("TCP".to_owned()),
+                target_port: Some(target),
+                ..ServicePort::default()
+            }]),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }))
+}
+
+/// Companions of this app that are not, or no longer, what it needs.
+pub(super) fn leftovers(
+    app: &App,
+    wanted: Option<&str>,
+    services: &[std::sync::Arc<ServiceFacts>],
+) -> Vec<String> {
+    services
+        .iter()
+        .filter(|service| service.entrance.is_some() && service.owners.contains(&app.uid))
+        .filter(|service| Some(service.name.as_str()) != wanted)
+        .map(|service| service.name.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_cut() {
+        assert_eq!(name("chat"), "chat-ws");
+        let long = name(&format!("{}-{}", "a".repeat(60), "b".repeat(2)));
+        assert_eq!(long, format!("{}-ws", "a".repeat(60)));
+        assert!(name(&"a".repeat(63)).len() <= LONGEST);
+    }
+}

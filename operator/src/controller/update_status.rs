@@ -1,0 +1,201 @@
+//! Step 5 (writes): the AppManifest's status explains everything.
+
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Resource};
+use serde_json::json;
+use stanza::env;
+
+use super::Controller;
+use super::apply::{Applied, Error};
+use super::plan::{Plan, Route};
+use super::validate::Verdict;
+use crate::api::{AppManifest, AppManifestStatus, Condition, WorkloadStatus};
+use crate::app::{App, Stanza};
+use crate::events::Notice;
+use crate::names;
+use crate::reason::Reason;
+
+pub(super) async fn update_status(controller: &Controller, applied: Applied) -> Result<(), Error> {
+    let Some(app) = applied.plan.app.clone() else {
+        return Ok(());
+    };
+    let status = status(&app, &applied, &Timestamp::now().to_string());
+    tell(controller, &app, &applied, &status);
+    if status == app.status {
+        return Ok(());
+    }
+    let body = json!({
+        "apiVersion": AppManifest::api_version(&()),
+        "kind": AppManifest::kind(&()),
+        "status": status,
+    });
+    let manifests: Api<AppManifest> = Api::namespaced(controller.client.clone(), &app.id.namespace);
+    let params = PatchParams::apply(names::MANAGER).force();
+    match manifests
+        .patch_status(&app.id.name, &params, &Patch::Apply(&body))
+        .await
+    {
+        Ok(_) => Ok(()),
+        // Deleted meanwhile: nobody is left to read it.
+        Err(kube::Error::Api(error)) if error.code == 404 => Ok(()),
+        Err(source) => Err(Error::Status {
+            app: app.id.to_string(),
+            source,
+        }),
+    }
+}
+
+fn status(app: &App, applied: &Applied, now: &str) -> AppManifestStatus {
+    let plan = &applied.plan;
+    let accepted = plan.accepted.reason == Reason::Accepted;
+    let injected = injected(plan);
+    let ready = ready(plan, &injected, &applied.routed);
+    let verdicts = [
+        ("Accepted", accepted, plan.accepted.clone()),
+        ("Injected", injected.reason == Reason::AllInjected, injected),
+        (
+            "Routed",
+            matches!(
+                applied.routed.reason,
+                Reason::ServiceApplied | Reason::ExposeNone
+            ),
+            applied.routed.clone(),
+        ),
+        ("Ready", ready.reason == Reason::Ready, ready),
+    ];
+    let conditions = verdicts
+        .into_iter()
+        .map(|(kind, holds, verdict)| condition(app, kind, holds, verdict, now))
+        .collect();
+    let strays = plan.strays.iter().map(|(pod, verdict)| WorkloadStatus {
+        kind: "Pod".to_owned(),
+        name: pod.name.clone(),
+        reason: verdict.reason.to_string(),
+        message: verdict.message.clone(),
+    });
+    let workloads = plan.steps.iter().map(|step| WorkloadStatus {
+        kind: step.workload.workload.kind.as_str().to_owned(),
+        name: step.workload.workload.name.clone(),
+        reason: step.verdict.reason.to_string(),
+        message: step.verdict.message.clone(),
+    });
+    AppManifestStatus {
+        observed_generation: Some(app.generation),
+        conditions,
+        pods: plan.counts.clone(),
+        entrance: app.service().map(str::to_owned),
+        url: url(app, plan),
+        warnings: app.warnings.iter().map(ToString::to_string).collect(),
+        workloads: workloads.chain(strays).collect(),
+    }
+}
+
+fn injected(plan: &Plan) -> Verdict {
+    if plan.accepted.reason != Reason::Accepted {
+        return plan.accepted.clone();
+    }
+    let healthy = |reason| {
+        matches!(
+            reason,
+            Reason::AllInjected | Reason::PodsNotReady | Reason::NoPods
+        )
+    };
+    let trouble = plan.steps.iter().find(|step| !healthy(step.verdict.reason));
+    let counts = &plan.counts;
+    match trouble {
+        Some(step) => Verdict::new(
+            step.verdict.reason,
+            format!("{}: {}", step.workload.workload, step.verdict.message),
+        ),
+        None if counts.wanted > 0 => Verdict::new(
+            Reason::AllInjected,
+            format!(
+                "{} of {} pods have the gateway",
+                counts.current, counts.wanted
+            ),
+        ),
+        None => match plan.strays.first() {
+            Some((pod, verdict)) => Verdict::new(
+                Reason::AllSkipped,
+                format!("pod {}: {}: {}", pod.name, verdict.reason, verdict.message),
+            ),
+            None => Verdict::new(Reason::NoPods, "the entrance has no pods"),
+        },
+    }
+}
+
+fn ready(plan: &Plan, injected: &Verdict, routed: &Verdict) -> Verdict {
+    let counts = &plan.counts;
+    if plan.accepted.reason != Reason::Accepted {
+        return plan.accepted.clone();
+    }
+    if injected.reason != Reason::AllInjected {
+        return injected.clone();
+    }
+    if !matches!(routed.reason, Reason::ServiceApplied | Reason::ExposeNone) {
+        return routed.clone();
+    }
+    if counts.ready < counts.wanted {
+        let message = format!("{} of {} pods are ready", counts.ready, counts.wanted);
+        return Verdict::new(Reason::PodsNotReady, message);
+    }
+    Verdict::new(
+        Reason::Ready,
+        format!("{} pods serve WebSockets", counts.ready),
+    )
+}
+
+fn condition(app: &App, kind: &str, holds: bool, verdict: Verdict, now: &str) -> Condition {
+    let status = if holds { "True" } else { "False" };
+    let since = app
+        .status
+        .conditions
+        .iter()
+        .find(|condition| condition.kind == kind && condition.status == status)
+        .map(|condition| condition.last_transition_time.clone());
+    Condition {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        reason: verdict.reason.to_string(),
+        message: verdict.message,
+        last_transition_time: since.unwrap_or_else(|| now.to_owned()),
+        observed_generation: Some(app.generation),
+    }
+}
+
+/// Where clients of the cluster connect; an Ingress or HTTPRoute gives it a public name.
+fn url(app: &App, plan: &Plan) -> Option<String> {
+    let (Route::Service(_), Stanza::Valid { websocket, .. }) = (&plan.route, &app.stanza) else {
+        return None;
+    };
+    let service = super::service::name(&plan.entrance.as_ref()?.name);
+    let path = &websocket.gateway.routes.path;
+    Some(format!(
+        "ws://{service}.{}.svc:{}{path}",
+        app.id.namespace,
+        env::CLIENT_PORT
+    ))
+}
+
+/// The AppManifest's own Events: once, as the reason becomes another.
+fn tell(controller: &Controller, app: &App, applied: &Applied, status: &AppManifestStatus) {
+    let regarding = kube::runtime::reflector::ObjectRef::<AppManifest>::new(&app.id.name)
+        .within(&app.id.namespace);
+    let mut regarding = k8s_openapi::api::core::v1::ObjectReference::from(regarding);
+    regarding.uid = Some(app.uid.clone());
+    let tell = |verdict: &Verdict| {
+        controller.notices.tell(Notice {
+            regarding: regarding.clone(),
+            reason: verdict.reason,
+            message: verdict.message.clone(),
+        });
+    };
+    if app.status.conditions != status.conditions || app.status.workloads != status.workloads {
+        tell(&applied.plan.accepted);
+        tell(&applied.routed);
+        for (_, verdict) in &applied.plan.strays {
+            tell(verdict);
+        }
+    }
+}

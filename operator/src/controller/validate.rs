@@ -1,0 +1,172 @@
+//! Step 2 (pure): what each workload of the app should have, and whether the app is acceptable.
+
+use std::sync::Arc;
+
+use stanza::WebSocket;
+use stanza::choice::Rollout;
+
+use super::dereference::{Member, Observed};
+use crate::app::{App, AppId, Stanza};
+use crate::cluster::{Budget, PodFacts, ServiceFacts, WorkloadFacts};
+use crate::injection::{Decision, Rules, desired};
+use crate::reason::Reason;
+
+pub(super) struct Validated {
+    pub(super) id: AppId,
+    pub(super) app: Option<Arc<App>>,
+    pub(super) accepted: Verdict,
+    pub(super) entrance: Option<Arc<ServiceFacts>>,
+    pub(super) members: Vec<Assessed>,
+    /// Pods of the entrance that get no gateway, or that we could not roll.
+    pub(super) strays: Vec<(Arc<PodFacts>, Verdict)>,
+    pub(super) services: Vec<Arc<ServiceFacts>>,
+    pub(super) budgets: Vec<Arc<Budget>>,
+    pub(super) image: String,
+}
+
+/// A reason and what was found, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Verdict {
+    pub(super) reason: Reason,
+    pub(super) message: String,
+}
+
+pub(super) struct Assessed {
+    pub(super) workload: WorkloadFacts,
+    pub(super) pods: Vec<Arc<PodFacts>>,
+    pub(super) wish: Wish,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// Pods with a gateway of this hash.
+    Gateway { hash: String, rollout: Rollout },
+    /// Pods without a gateway.
+    None(Verdict),
+    /// No change until somebody mends the manifest: what runs, runs on.
+    Leave(Verdict),
+}
+
+impl Verdict {
+    pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+        }
+    }
+}
+
+impl Validated {
+    pub(super) fn websocket(&self) -> Option<&WebSocket> {
+        match &self.app.as_ref()?.stanza {
+            Stanza::Valid { websocket, .. } => Some(websocket),
+            Stanza::Absent | Stanza::Invalid { .. } => None,
+        }
+    }
+}
+
+pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
+    let accepted = accept(observed.app.as_deref(), observed.entrance.as_deref());
+    let claims = observed.claims.borrow();
+    let leave = observed.app.is_some() && holds_still(accepted.reason);
+    let members = observed
+        .members
+        .into_iter()
+        .filter_map(|Member { workload, pods }| {
+            let wish = match desired(&workload.shape, &claims, rules) {
+                _ if leave => Wish::Leave(accepted.clone()),
+                Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
+                    if injection.app != observed.id.name {
+                        return None;
+                    }
+                    Wish::Gateway {
+                        hash: injection.hash,
+                        rollout: injection.websocket.operator.rollout,
+                    }
+                }
+                Decision::Skip(skip) => {
+                    if skip
+                        .app
+                        .as_ref()
+                        .is_some_and(|app| *app != observed.id.name)
+                    {
+                        return None;
+                    }
+                    Wish::None(Verdict::new(skip.reason, skip.message))
+                }
+            };
+            Some(Assessed {
+                workload,
+                pods,
+                wish,
+            })
+        })
+        .collect();
+    let strays = observed
+        .strays
+        .into_iter()
+        .map(|pod| {
+            let verdict = match desired(&pod.shape, &claims, rules) {
+                Decision::Skip(skip) => Verdict::new(skip.reason, skip.message),
+                Decision::AlreadyCurrent(_) => {
+                    Verdict::new(Reason::AlreadyCurrent, "has the gateway")
+                }
+                Decision::Inject(_) => Verdict::new(
+                    Reason::OtherOwner,
+                    "no Deployment, StatefulSet or DaemonSet made it, so it is not restarted",
+                ),
+            };
+            (pod, verdict)
+        })
+        .collect();
+    Validated {
+        id: observed.id,
+        app: observed.app,
+        accepted,
+        entrance: observed.entrance,
+        members,
+        strays,
+        services: observed.services,
+        budgets: observed.budgets,
+        image: rules.image.clone(),
+    }
+}
+
+fn accept(app: Option<&App>, entrance: Option<&ServiceFacts>) -> Verdict {
+    let Some(app) = app else {
+        return Verdict::new(Reason::NoApp, "the AppManifest is gone");
+    };
+    match &app.stanza {
+        Stanza::Absent => Verdict::new(Reason::NoStanza, "the manifest has no options.websocket"),
+        Stanza::Invalid { problems, .. } => Verdict::new(Reason::InvalidStanza, problems.errors()),
+        Stanza::Valid {
+            service: Err(reason),
+            ..
+        } => Verdict::new(*reason, reason.about().trim()),
+        Stanza::Valid {
+            service: Ok(name), ..
+        } => match entrance {
+            None => Verdict::new(Reason::NoService, format!("there is no Service {name}")),
+            Some(service) if service.selector.is_empty() => Verdict::new(
+                Reason::NoSelector,
+                format!("the Service {name} selects no pods by labels"),
+            ),
+            Some(_) => Verdict::new(
+                Reason::Accepted,
+                format!("the entrance is the Service {name}"),
+            ),
+        },
+    }
+}
+
+/// Mistakes and gaps that a person or the next second will mend: running gateways stay.
+fn holds_still(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::InvalidStanza
+            | Reason::NoEntrance
+            | Reason::NoService
+            | Reason::ForeignService
+            | Reason::NoSelector
+    )
+}

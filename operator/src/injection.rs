@@ -1,0 +1,241 @@
+//! The one decision about a pod, shared by webhook, controller and command line: pure.
+
+mod container;
+mod hash;
+mod patch;
+
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements, Volume};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use stanza::choice::Placement;
+use stanza::{WebSocket, env};
+
+use crate::app::{App, Stanza};
+use crate::names;
+use crate::reason::Reason;
+use crate::shape::{Gateway, Owner, Shape};
+
+pub use hash::hash;
+pub use patch::patch;
+
+/// What the operator itself adds to a stanza. No part of the hash: another image or default
+/// never restarts a pod by itself.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub image: String,
+    pub pull_policy: String,
+    pub resources: ResourceRequirements,
+    /// Peers whose identity headers count, where the stanza does not say.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The cluster runs init containers that always restart.
+    pub native: bool,
+}
+
+/// An app that may claim pods of its namespace, with the selector of its entrance's Service.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    pub app: &'a App,
+    pub selector: Option<&'a std::collections::BTreeMap<String, String>>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision<'a> {
+    Inject(Injection<'a>),
+    AlreadyCurrent(Injection<'a>),
+    Skip(Skip),
+}
+
+/// The gateway that a pod is to have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Injection<'a> {
+    /// The AppManifest's name.
+    pub app: &'a str,
+    pub hash: String,
+    pub websocket: &'a WebSocket,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skip {
+    pub reason: Reason,
+    /// The app concerned, if one claims the pod.
+    pub app: Option<String>,
+    /// What was found, for people.
+    pub message: String,
+}
+
+/// Whether a pod gets the gateway of one of `claims`, the first that selects it.
+pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decision<'a> {
+    let claim = claims.iter().find(|claim| {
+        claim
+            .selector
+            .is_some_and(|selector| shape.is_selected_by(selector))
+    });
+    let Some(Claim { app, .. }) = claim else {
+        return Decision::Skip(unclaimed(claims));
+    };
+    match check(shape, app, rules) {
+        Ok(websocket) => {
+            let injection = Injection {
+                app: &app.id.name,
+                hash: hash(websocket),
+                websocket,
+            };
+            if shape.gateway.hash() == Some(&injection.hash) {
+                Decision::AlreadyCurrent(injection)
+            } else {
+                Decision::Inject(injection)
+            }
+        }
+        Err((reason, message)) => Decision::Skip(Skip {
+            reason,
+            app: Some(app.id.name.clone()),
+            message,
+        }),
+    }
+}
+
+fn unclaimed(claims: &[Claim<'_>]) -> Skip {
+    let (reason, message) = match claims {
+        [] => (Reason::NoApp, "no AppManifest in this namespace".to_owned()),
+        claims => {
+            let services: Vec<&str> = claims
+                .iter()
+                .filter_map(|claim| claim.app.service())
+                .collect();
+            let message = format!(
+                "selected by none of the entrance Services: {}",
+                services.join(", ")
+            );
+            (Reason::NotEntrance, message)
+        }
+    };
+    Skip {
+        reason,
+        app: None,
+        message,
+    }
+}
+
+fn check<'a>(
+    shape: &Shape,
+    app: &'a App,
+    rules: &Rules,
+) -> Result<&'a WebSocket, (Reason, String)> {
+    let refuse = |reason, message: &str| Err((reason, message.to_owned()));
+    let websocket = match &app.stanza {
+        Stanza::Absent => return refuse(Reason::NoStanza, "the manifest has no options.websocket"),
+        Stanza::Invalid { problems, .. } => {
+            return refuse(Reason::InvalidStanza, &problems.errors());
+        }
+        Stanza::Valid { websocket, .. } => websocket,
+    };
+    if shape.gateway == Gateway::Platform {
+        let message = format!(
+            "the pod has a container {} that is not ours",
+            env::CONTAINER
+        );
+        return refuse(Reason::PlatformInjected, &message);
+    }
+    if shape.opted_out {
+        return refuse(
+            Reason::OptedOut,
+            "the pod is annotated ws.olares.com/inject: \"false\"",
+        );
+    }
+    match &shape.owner {
+        Owner::Workload(_) | Owner::ReplicaSet => {}
+        Owner::Job => return refuse(Reason::Job, "the pod belongs to a Job"),
+        Owner::Nobody => return refuse(Reason::BarePod, "the pod has no owner"),
+        Owner::Other(kind) => {
+            return refuse(Reason::OtherOwner, &format!("the pod belongs to a {kind}"));
+        }
+    }
+    if shape.host_network {
+        return refuse(Reason::HostNetwork, "the pod uses the node's network");
+    }
+    if let Some(port) = shape.clash {
+        let message =
+            format!("a container of the pod declares port {port}, which is the gateway's");
+        return refuse(Reason::PortConflict, &message);
+    }
+    if websocket.operator.sidecar == Placement::Native && !rules.native {
+        return refuse(
+            Reason::NativeUnsupported,
+            "sidecar: native needs Kubernetes 1.29 or later",
+        );
+    }
+    Ok(websocket)
+}
+
+/// Puts the gateway into a pod, in place of an older one of ours.
+pub fn inject_pod(pod: &mut Pod, injection: &Injection<'_>, rules: &Rules) {
+    inject(
+        &mut pod.metadata,
+        pod.spec.get_or_insert_default(),
+        injection,
+        rules,
+    );
+}
+
+/// The same for a workload's template.
+pub fn inject(
+    metadata: &mut ObjectMeta,
+    spec: &mut PodSpec,
+    injection: &Injection<'_>,
+    rules: &Rules,
+) {
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(names::INJECTED.to_owned(), injection.hash.clone());
+    annotations.insert(names::APP.to_owned(), injection.app.to_owned());
+
+    let gateway = container::build(injection.websocket, rules);
+    match injection.websocket.operator.sidecar {
+        Placement::Container => {
+            drop_gateway(spec.init_containers.as_mut());
+            put(&mut spec.containers, gateway, |container| &container.name);
+        }
+        Placement::Native => {
+            drop_gateway(Some(&mut spec.containers));
+            put(
+                spec.init_containers.get_or_insert_default(),
+                gateway,
+                |container| &container.name,
+            );
+        }
+    }
+    put(
+        spec.volumes.get_or_insert_default(),
+        container::journal(),
+        |volume: &Volume| &volume.name,
+    );
+    if injection.websocket.hold_app {
+        container::hold_app(spec, injection.websocket);
+    }
+}
+
+/// Takes our gateway out of a template again.
+pub fn uninject(metadata: &mut ObjectMeta, spec: &mut PodSpec) {
+    if let Some(annotations) = metadata.annotations.as_mut() {
+        annotations.retain(|key, _| key != names::INJECTED && key != names::APP);
+    }
+    drop_gateway(Some(&mut spec.containers));
+    drop_gateway(spec.init_containers.as_mut());
+    if let Some(volumes) = spec.volumes.as_mut() {
+        volumes.retain(|volume| volume.name != names::JOURNAL_VOLUME);
+    }
+}
+
+fn drop_gateway(containers: Option<&mut Vec<k8s_openapi::api::core::v1::Container>>) {
+    if let Some(containers) = containers {
+        containers.retain(|container| container.name != env::CONTAINER);
+    }
+}
+
+/// Replaces the item of the same name, or appends: what stands before keeps its index, so that
+/// the patch names nothing but the gateway.
+fn put<T>(items: &mut Vec<T>, item: T, name: impl Fn(&T) -> &String) {
+    match items.iter_mut().find(|found| name(found) == name(&item)) {
+        Some(found) => *found = item,
+        None => items.push(item),
+    }
+}

@@ -1,0 +1,190 @@
+//! The gateway's container and volume.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ExecAction,
+    LifecycleHandler, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+    SleepAction, Volume, VolumeMount,
+};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use serde_json::Value as Json;
+use stanza::choice::Placement;
+use stanza::field::Field;
+use stanza::resources::Resources;
+use stanza::settings::Identity;
+use stanza::{WebSocket, env};
+
+use super::Rules;
+use crate::names;
+
+/// The image's user; any other that is not root would do.
+const USER: i64 = 65532;
+/// The journal holds a few bytes for each open connection; in memory it counts against the
+/// container's limit.
+const JOURNAL_SIZE: &str = "8Mi";
+/// Exec probes start a process on a node that may be busy: late is not dead.
+const PROBE_TIMEOUT: i32 = 5;
+/// Seconds that the app is held beside the time over which clients are sent away, for its
+/// close callbacks.
+const HOLD_MARGIN: u64 = 2;
+
+pub(super) fn build(websocket: &WebSocket, rules: &Rules) -> Container {
+    let operator = &websocket.operator;
+    Container {
+        name: env::CONTAINER.to_owned(),
+        image: Some(rules.image.clone()),
+        image_pull_policy: Some(rules.pull_policy.clone()),
+        command: Some(vec![env::PROGRAM.to_owned()]),
+        env: Some(variables(websocket, rules)),
+        ports: Some(vec![
+            port(names::CLIENT_PORT_NAME, env::CLIENT_PORT),
+            port(names::OPS_PORT_NAME, env::OPS_PORT),
+        ]),
+        liveness_probe: Some(probe(&[env::PROGRAM, "healthcheck"], 20, 3)),
+        readiness_probe: Some(probe(&[env::PROGRAM, "healthcheck", "--ready"], 5, 2)),
+        resources: Some(match &operator.resources {
+            Some(stated) => resources(stated, &rules.resources),
+            None => rules.resources.clone(),
+        }),
+        restart_policy: (operator.sidecar == Placement::Native).then(|| "Always".to_owned()),
+        security_context: Some(security()),
+        volume_mounts: Some(vec![VolumeMount {
+            name: names::JOURNAL_VOLUME.to_owned(),
+            mount_path: env::JOURNAL_DIR.to_owned(),
+            ..VolumeMount::default()
+        }]),
+        ..Container::default()
+    }
+}
+
+pub(super) fn journal() -> Volume {
+    Volume {
+        name: names::JOURNAL_VOLUME.to_owned(),
+        empty_dir: Some(EmptyDirVolumeSource {
+            medium: Some("Memory".to_owned()),
+            size_limit: Some(Quantity(JOURNAL_SIZE.to_owned())),
+        }),
+        ..Volume::default()
+    }
+}
+
+/// Gives app containers that have no preStop hook a sleep, so that close callbacks find them.
+pub(super) fn hold_app(spec: &mut PodSpec, websocket: &WebSocket) {
+    let drain = &websocket.gateway.drain;
+    let seconds = drain.spread.min(drain.timeout).as_secs() + HOLD_MARGIN;
+    for container in &mut spec.containers {
+        if container.name == env::CONTAINER {
+            continue;
+        }
+        let lifecycle = container.lifecycle.get_or_insert_default();
+        lifecycle.pre_stop.get_or_insert_with(|| LifecycleHandler {
+            sleep: Some(SleepAction {
+                seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+            }),
+            ..LifecycleHandler::default()
+        });
+    }
+}
+
+fn variables(websocket: &WebSocket, rules: &Rules) -> Vec<EnvVar> {
+    let mut websocket = websocket.clone();
+    let trusted = &mut websocket.gateway.identity.trusted_proxies;
+    if *trusted == Identity::default().trusted_proxies {
+        trusted.extend(&rules.trusted_proxies);
+    }
+    env::to_env(&websocket)
+        .into_iter()
+        .chain([(env::JOURNAL, env::JOURNAL_DIR.to_owned())])
+        .map(|(name, value)| EnvVar {
+            name: name.to_owned(),
+            value: Some(value),
+            ..EnvVar::default()
+        })
+        .collect()
+}
+
+fn port(name: &str, number: u16) -> ContainerPort {
+    ContainerPort {
+        name: Some(name.to_owned()),
+        container_port: number.into(),
+        protocol: Some("TCP".to_owned()),
+        ..ContainerPort::default()
+    }
+}
+
+/// Exec, not HTTP: where a mesh captures the pod's inbound traffic, a probe over the network
+/// would reach the mesh.
+fn probe(command: &[&str], period: i32, failures: i32) -> Probe {
+    Probe {
+        exec: Some(ExecAction {
+            command: Some(command.iter().map(|&word| word.to_owned()).collect()),
+        }),
+        period_seconds: Some(period),
+        timeout_seconds: Some(PROBE_TIMEOUT),
+        failure_threshold: Some(failures),
+        ..Probe::default()
+    }
+}
+
+/// What PodSecurity calls restricted.
+fn security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities {
+            drop: Some(vec!["ALL".to_owned()]),
+            add: None,
+        }),
+        read_only_root_filesystem: Some(true),
+        run_as_group: Some(USER),
+        run_as_non_root: Some(true),
+        run_as_user: Some(USER),
+        seccomp_profile: Some(SeccompProfile {
+            type_: "RuntimeDefault".to_owned(),
+            localhost_profile: None,
+        }),
+        ..SecurityContext::default()
+    }
+}
+
+/// The stanza's quantities over the operator's defaults, each by itself.
+fn resources(stated: &Resources, defaults: &ResourceRequirements) -> ResourceRequirements {
+    let stated = stated.to_json();
+    let merge = |side: &str, defaults: &Option<BTreeMap<String, Quantity>>| {
+        let mut all = defaults.clone().unwrap_or_default();
+        for (name, value) in stated
+            .get(side)
+            .and_then(Json::as_object)
+            .into_iter()
+            .flatten()
+        {
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            all.insert(name.clone(), Quantity(text));
+        }
+        (!all.is_empty()).then_some(all)
+    };
+    let limits = merge("limits", &defaults.limits);
+    let mut requests = merge("requests", &defaults.requests);
+    // A stated limit below the default request would be refused: the request follows it.
+    if let (Some(requests), Some(Json::Object(stated_limits))) =
+        (&mut requests, stated.get("limits"))
+    {
+        for name in stated_limits.keys() {
+            let requested = stated
+                .get("requests")
+                .and_then(|side| side.get(name))
+                .is_some();
+            if let (false, Some(limit)) = (requested, limits.as_ref().and_then(|all| all.get(name)))
+            {
+                requests.insert(name.clone(), limit.clone());
+            }
+        }
+    }
+    ResourceRequirements {
+        claims: None,
+        limits,
+        requests,
+    }
+}

@@ -1,0 +1,24 @@
+//! The operator of the WebSocket gateway: sources say which app wants WebSockets, the webhook
+//! puts a gateway into its pods, the controller repairs what came up without one.
+
+pub mod api;
+pub mod app;
+pub mod certificate;
+pub mod cli;
+pub mod cluster;
+pub mod controller;
+pub mod events;
+pub mod injection;
+pub mod logging;
+pub mod metrics;
+pub mod names;
+pub mod ops;
+pub mod probe;
+pub mod queue;
+pub mod reason;
+pub mod run;
+pub mod server;
+pub mod settings;
+pub mod shape;
+pub mod source;
+pub mod webhook;

@@ -1,0 +1,31 @@
+//! Every name that this operator writes into other people's objects, once.
+
+/// The API group, and the prefix of all keys below.
+pub const GROUP: &str = "ws.olares.com";
+
+/// The field manager of every write, and the name of the webhook configuration: it sorts after
+/// Olares' `sandbox-webhook`, so that we see what that one added.
+pub const MANAGER: &str = "ws-operator";
+
+/// On a pod: the hash of the settings its gateway was injected with.
+pub const INJECTED: &str = "ws.olares.com/injected";
+/// On a pod: the AppManifest that the gateway was injected for.
+pub const APP: &str = "ws.olares.com/app";
+/// On a workload's pod template: a new value rolls the workload.
+pub const ROLLOUT: &str = "ws.olares.com/rollout";
+/// On a pod (template), `"false"`: never inject here.
+pub const INJECT: &str = "ws.olares.com/inject";
+/// On an AppManifest, as label: which source wrote it and will remove it.
+pub const SOURCE: &str = "ws.olares.com/source";
+/// On an AppManifest: its source is in the middle of a change, so nothing is rolled yet.
+pub const HOLD: &str = "ws.olares.com/hold";
+/// On a companion Service, as label: the entrance Service it stands beside.
+pub const ENTRANCE: &str = "ws.olares.com/entrance";
+
+/// The gateway's client port by name. Only the gateway declares it, so a Service that targets
+/// the name never leads to a pod without one.
+pub const CLIENT_PORT_NAME: &str = "olares-ws";
+/// The gateway's operations port by name.
+pub const OPS_PORT_NAME: &str = "olares-ws-ops";
+/// The volume that holds the gateway's crash journal.
+pub const JOURNAL_VOLUME: &str = "olares-ws-journal";

@@ -1,0 +1,202 @@
+//! Every reason code there is. The same code appears in Events, metrics, admission warnings,
+//! status conditions and `explain`; docs/reasons.md has a paragraph on each.
+
+use std::fmt;
+
+/// How loudly a reason is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// The normal course of things: no Event, no admission warning.
+    Quiet,
+    /// An Event of type Normal.
+    Notice,
+    /// An Event of type Warning, and an admission warning.
+    Warning,
+}
+
+macro_rules! reasons {
+    ($( $(#[doc = $about:literal])+ $variant:ident = $code:literal, $weight:ident; )+) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $( $(#[doc = $about])+ $variant, )+ }
+
+        impl Reason {
+            pub const ALL: &'static [Self] = &[$( Self::$variant, )+];
+
+            /// The stable code.
+            pub const fn code(self) -> &'static str {
+                match self { $( Self::$variant => $code, )+ }
+            }
+
+            pub const fn weight(self) -> Weight {
+                match self { $( Self::$variant => Weight::$weight, )+ }
+            }
+
+            /// What it means and what to do about it, as in docs/reasons.md.
+            pub const fn about(self) -> &'static str {
+                match self { $( Self::$variant => concat!($($about),+), )+ }
+            }
+        }
+    };
+}
+
+reasons! {
+    // === the decision about one pod ===
+
+    /// The pod got the gateway.
+    Injected = "injected", Notice;
+    /// The pod has the gateway with the app's present settings.
+    AlreadyCurrent = "already-current", Quiet;
+    /// No AppManifest in the pod's namespace: nothing to do with WebSockets.
+    NoApp = "no-app", Quiet;
+    /// The pod belongs to no entrance of an app: the entrance's Service does not select it.
+    /// Only the pods behind the entrance get the gateway; workers and databases do not.
+    NotEntrance = "not-entrance", Quiet;
+    /// The app's manifest has no `options.websocket`, so its pods are left as they are.
+    NoStanza = "no-stanza", Quiet;
+    /// The app's `options.websocket` has errors. Nothing is injected, running pods are left as
+    /// they are; the AppManifest's status says which value is wrong and what is allowed.
+    InvalidStanza = "invalid-stanza", Warning;
+    /// The pod belongs to a Job: a gateway beside it would keep it from ever completing.
+    Job = "job", Notice;
+    /// The pod has no owner, so nothing would bring it back with another gateway later.
+    /// Create it through a Deployment, StatefulSet or DaemonSet.
+    BarePod = "bare-pod", Warning;
+    /// The pod's owner is no Deployment, StatefulSet or DaemonSet; we cannot roll it.
+    OtherOwner = "other-owner", Warning;
+    /// The pod shares the node's network: the gateway's ports would be open on the node.
+    HostNetwork = "host-network", Warning;
+    /// The pod already has an `olares-ws-sidecar` that is not ours: the platform (Olares up to
+    /// 1.12.6) injected its own gateway, and we stand down.
+    PlatformInjected = "platform-injected", Notice;
+    /// A container of the pod declares one of the gateway's ports (40010 to 40012).
+    PortConflict = "port-conflict", Warning;
+    /// The pod has the annotation `ws.olares.com/inject: "false"`.
+    OptedOut = "opted-out", Notice;
+    /// The stanza asks for `sidecar: native`, which needs Kubernetes 1.29 or later.
+    NativeUnsupported = "native-unsupported", Warning;
+    /// Our own error: the pod was admitted unchanged. It is repaired as soon as we can.
+    InternalError = "internal-error", Warning;
+    /// The webhook was asked before it knew the cluster: the pod was admitted unchanged and
+    /// will be repaired.
+    NotReady = "not-ready", Warning;
+
+    // === the app as a whole ===
+
+    /// The stanza is valid.
+    Accepted = "accepted", Quiet;
+    /// The manifest has a stanza but no `entrances`, so we do not know which pods are meant.
+    NoEntrance = "no-entrance", Warning;
+    /// The Service that the entrance names is not there (yet).
+    NoService = "no-service", Warning;
+    /// The entrance's host names a Service of another namespace. An app reaches its own
+    /// namespace only.
+    ForeignService = "foreign-service", Warning;
+    /// The entrance's Service selects no pods by labels (an ExternalName or hand-made endpoints).
+    NoSelector = "no-selector", Warning;
+    /// No pod of the entrance exists: nothing to inject until one is created.
+    NoPods = "no-pods", Quiet;
+    /// Every pod of the entrance has the gateway with the present settings.
+    AllInjected = "all-injected", Quiet;
+    /// Some pods of the entrance are not ready yet.
+    PodsNotReady = "pods-not-ready", Quiet;
+    /// No pod of the entrance may have the gateway; the pods' own reasons are in the message.
+    AllSkipped = "all-skipped", Quiet;
+    /// Everything the stanza asks for is there.
+    Ready = "ready", Quiet;
+
+    // === changing running pods ===
+
+    /// Pods came up without the gateway; their workload is restarted to inject it.
+    RollBare = "roll-bare", Notice;
+    /// Pods have the gateway with settings of before; their workload is restarted.
+    RollStale = "roll-stale", Notice;
+    /// Pods have a gateway that nothing asks for any more; their workload is restarted.
+    RollUnwanted = "roll-unwanted", Notice;
+    /// A restart is under way.
+    Rolling = "rolling", Quiet;
+    /// A restart is due, but the stanza says `rollout: notify`. Restart the workload when it suits.
+    RolloutNotify = "rollout-notify", Notice;
+    /// A restart is due, but the Deployment is paused.
+    RolloutPaused = "rollout-paused", Notice;
+    /// A restart is due, but the workload's update strategy is OnDelete (or a partition keeps
+    /// pods back): delete the pods when it suits.
+    RolloutOnDelete = "rollout-on-delete", Notice;
+    /// A restart is due, but the app's PodDisruptionBudget allows no disruption now.
+    DisruptionBudget = "disruption-budget", Notice;
+    /// A restart is due, but the app's Helm release is in the middle of a change.
+    ReleasePending = "release-pending", Quiet;
+    /// The last restart did not finish within the Deployment's progress deadline. Nothing more
+    /// is restarted until it does.
+    RolloutFailed = "rollout-failed", Warning;
+    /// A restart is due, but the last one did not help; the next attempt waits (longer each time).
+    RepairBackoff = "repair-backoff", Warning;
+    /// A restart is due, but the API server does not reach our webhook, so new pods would come
+    /// up as the old ones did. `ws-operator doctor` finds out why.
+    WebhookUnreachable = "webhook-unreachable", Warning;
+    /// A restart is due, and waits for its turn: only so many workloads are restarted at once.
+    RateLimited = "rate-limited", Quiet;
+
+    // === how clients get there ===
+
+    /// The companion Service leads to the gateway.
+    ServiceApplied = "service-applied", Quiet;
+    /// A Service with the companion's name is there and is not ours; it is left alone.
+    ServiceNameTaken = "service-name-taken", Warning;
+    /// The stanza says `expose: none`: the platform routes.
+    ExposeNone = "expose-none", Quiet;
+    /// The stanza asks for a routing that this version cannot do.
+    ExposeUnsupported = "expose-unsupported", Warning;
+    /// Writing an object failed; the message has the API server's words.
+    ApiError = "api-error", Warning;
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// docs/reasons.md, whole.
+pub fn document() -> String {
+    let paragraphs = Reason::ALL.iter().map(|reason| {
+        let kind = match reason.weight() {
+            Weight::Quiet => "status only",
+            Weight::Notice => "Normal Event",
+            Weight::Warning => "Warning Event",
+        };
+        format!("\n## {reason}\n\n*{kind}.* {}\n", reason.about().trim())
+    });
+    let head = "# Reason codes\n\nGenerated by `ws-operator reasons`. The same code appears in Events, in \
+                the metrics' label `reason`, in admission warnings, in the AppManifest's status \
+                conditions and in `ws-operator explain`.\n";
+    std::iter::once(head.to_owned()).chain(paragraphs).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_plain() {
+        let codes: HashSet<_> = Reason::ALL.iter().map(|reason| reason.code()).collect();
+        assert_eq!(codes.len(), Reason::ALL.len());
+        for code in codes {
+            assert!(
+                code.chars().all(|c| c.is_ascii_lowercase() || c == '-'),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_documentation_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reasons.md");
+        let found = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            found == document(),
+            "docs/reasons.md is stale: run `ws-operator reasons > docs/reasons.md`"
+        );
+    }
+}

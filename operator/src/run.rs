@@ -1,0 +1,272 @@
+//! Wiring: which task gets what. Every task is owned here; one that ends takes the program
+//! with it, and Kubernetes starts it again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::certificate::Lifetimes;
+use crate::certificate::keeper::Keeper;
+use crate::certificate::leaf::Leaf;
+use crate::cluster::Cluster;
+use crate::controller::{Controller, Repairs, Triggers};
+use crate::events;
+use crate::injection::Rules;
+use crate::metrics::Metrics;
+use crate::ops::{self, Readiness};
+use crate::probe::Probe;
+use crate::queue::Queue;
+use crate::server::serve;
+use crate::settings::Settings;
+use crate::source::Writer;
+use crate::source::helm_release::{self, HelmReleases};
+use crate::webhook::Webhook;
+
+/// After SIGTERM admission goes on for so long: the API server may not know yet that we go.
+const LAST_CALLS: Duration = Duration::from_secs(3);
+/// The first minor version of Kubernetes 1 whose init containers may always restart.
+const NATIVE_SINCE: u32 = 29;
+
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let client = Client::try_default()
+        .await
+        .context("no way to an API server")?;
+    let cluster = Arc::new(Cluster::default());
+    let metrics = Metrics::default();
+    let rules = rules(&client, &settings).await?;
+    let (notices, events) = events::channel(client.clone(), &settings.pod_name);
+    let triggers = Triggers {
+        cluster: Arc::clone(&cluster),
+        queue: Arc::new(Queue::default()),
+    };
+    let helm = settings.sources.helm_releases.then(|| {
+        Arc::new(HelmReleases::new(Writer {
+            client: client.clone(),
+            cluster: Arc::clone(&cluster),
+            source: helm_release::SOURCE,
+        }))
+    });
+    let shutdown = CancellationToken::new();
+    let mut tasks = Tasks::default();
+
+    tasks.watch(&client, &triggers, helm.clone());
+    tasks.spawn("events", events.run());
+
+    let leaf = Arc::new(Leaf::default());
+    let keeper = keeper(&client, &settings, Arc::clone(&leaf));
+    let trusted = keeper.trusted();
+    tasks.spawn("certificates", async move { keeper.run().await });
+
+    let webhook = Webhook {
+        cluster: Arc::clone(&cluster),
+        rules: rules.clone(),
+        notices: notices.clone(),
+        metrics: metrics.clone(),
+    };
+    let listener = bind(settings.webhook.webhook_listen).await?;
+    let tls = TlsAcceptor::from(Arc::new(leaf.server_config().context("TLS")?));
+    let webhook = Arc::new(webhook);
+    let handler = move |request| {
+        let webhook = Arc::clone(&webhook);
+        async move { webhook.handle(request).await }
+    };
+    tasks.serve(
+        "webhook",
+        serve(listener, Some(tls), Arc::new(handler), shutdown.clone()),
+    );
+
+    let readiness = Readiness {
+        cluster: Arc::clone(&cluster),
+        trusted,
+    };
+    let numbers = metrics.clone();
+    let handler = move |request| std::future::ready(ops::answer(&request, &readiness, &numbers));
+    let listener = bind(settings.ops_listen).await?;
+    tasks.serve(
+        "ops",
+        serve(listener, None, Arc::new(handler), shutdown.clone()),
+    );
+
+    let probe = Probe::new(client.clone(), &settings.namespace);
+    let controller = Controller {
+        client,
+        cluster: Arc::clone(&cluster),
+        queue: Arc::clone(&triggers.queue),
+        rules,
+        expose: settings.gateway.expose.into(),
+        notices,
+        metrics,
+        repairs: Repairs::default(),
+        webhook_up: probe.up(),
+    };
+    tasks.spawn("probe", async move { probe.run(|_| triggers.all()).await });
+    tasks.spawn("controller", async move {
+        controller.cluster.synced().await;
+        info!("controlling");
+        controller.run().await;
+    });
+
+    let ended = tasks.until(terminated()).await;
+    if ended.is_ok() {
+        info!("going");
+        tokio::time::sleep(LAST_CALLS).await;
+    }
+    shutdown.cancel();
+    tasks.close().await;
+    ended
+}
+
+async fn rules(client: &Client, settings: &Settings) -> anyhow::Result<Rules> {
+    let version = client
+        .apiserver_version()
+        .await
+        .context("the API server does not answer")?;
+    let minor: String = version
+        .minor
+        .chars()
+        .take_while(char::is_ascii_digit)
+        .collect();
+    let minor: u32 = minor.parse().unwrap_or(0);
+    info!(kubernetes = version.git_version, "connected");
+    let gateway = &settings.gateway;
+    Ok(Rules {
+        image: gateway.gateway_image.clone(),
+        pull_policy: gateway.gateway_pull_policy.clone(),
+        resources: gateway.gateway_resources.clone(),
+        trusted_proxies: gateway.trusted_proxies.clone(),
+        native: version.major != "1" || minor >= NATIVE_SINCE,
+    })
+}
+
+fn keeper(client: &Client, settings: &Settings, leaf: Arc<Leaf>) -> Keeper {
+    let webhook = &settings.webhook;
+    Keeper::new(
+        client.clone(),
+        &settings.namespace,
+        &webhook.ca_secret,
+        &webhook.webhook_configuration,
+        &webhook.webhook_service,
+        Lifetimes {
+            authority: webhook.ca_lifetime,
+            leaf: webhook.certificate_lifetime,
+        },
+        leaf,
+    )
+}
+
+async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        warn!("signals cannot be heard");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}
+
+// === impl Tasks ===
+
+/// Tasks that run until the program ends, and servers that end when told to.
+#[derive(Default)]
+struct Tasks {
+    endless: JoinSet<&'static str>,
+    servers: JoinSet<&'static str>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.endless.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    fn serve(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.servers.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    fn watch(&mut self, client: &Client, triggers: &Triggers, helm: Option<Arc<HelmReleases>>) {
+        macro_rules! follow {
+            ($store:ident, $config:expr, $on_change:expr) => {{
+                let (api, triggers) = (Api::all(client.clone()), triggers.clone());
+                self.spawn(stringify!($store), async move {
+                    let cluster = Arc::clone(&triggers.cluster);
+                    cluster
+                        .$store
+                        .follow(api, $config, |change| $on_change(&triggers, change))
+                        .await;
+                });
+            }};
+        }
+        let all = watcher::Config::default;
+        // Pods that ran to their end are no matter of ours; Jobs leave many.
+        let running = all().fields("status.phase!=Succeeded,status.phase!=Failed");
+        let of_helm = helm.clone();
+        follow!(apps, all(), |triggers: &Triggers,
+                              change: &crate::cluster::Change<
+            crate::app::App,
+        >| {
+            triggers.app(change);
+            if let Some(helm) = &of_helm {
+                change.sides().for_each(|app| helm.app(app));
+            }
+        });
+        follow!(services, all(), Triggers::service);
+        follow!(pods, running, Triggers::pod);
+        follow!(deployments, all(), Triggers::workload);
+        follow!(stateful_sets, all(), Triggers::workload);
+        follow!(daemon_sets, all(), Triggers::workload);
+        follow!(budgets, all(), Triggers::budget);
+        if let Some(helm) = helm {
+            let cluster = Arc::clone(&triggers.cluster);
+            self.spawn("helm releases", async move {
+                cluster.apps.synced().await;
+                helm.run().await;
+            });
+        }
+    }
+
+    /// Until `end`, or until a task ends that should not.
+    async fn until(&mut self, end: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            () = end => return Ok(()),
+            Some(ended) = self.endless.join_next() => ended,
+            Some(ended) = self.servers.join_next() => ended,
+        };
+        match ended {
+            Ok(name) => Err(anyhow!("the task {name} ended")),
+            Err(error) => Err(anyhow!(error).context("a task failed")),
+        }
+    }
+
+    /// Servers finish what they have begun, for as long as a webhook call may take.
+    async fn close(mut self) {
+        self.endless.shutdown().await;
+        let finish = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_CALLS, finish).await.is_err() {
+            warn!("connections were cut");
+        }
+    }
+}

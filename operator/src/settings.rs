@@ -1,0 +1,119 @@
+//! The operator's own settings: flags, each with its environment variable. The chart sets them.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use ipnet::IpNet;
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use stanza::choice::Expose;
+
+#[derive(Clone, Debug, Args)]
+pub struct Settings {
+    #[command(flatten)]
+    pub gateway: GatewaySettings,
+    #[command(flatten)]
+    pub webhook: WebhookSettings,
+    #[command(flatten)]
+    pub sources: SourceSettings,
+    /// Where /healthz, /readyz and /metrics answer
+    #[arg(long, env = "WS_OPERATOR_OPS_LISTEN", default_value = "0.0.0.0:8080")]
+    pub ops_listen: SocketAddr,
+    /// The operator's own namespace
+    #[arg(long, env = "POD_NAMESPACE", default_value = "ws-operator")]
+    pub namespace: String,
+    /// This replica's name
+    #[arg(long, env = "POD_NAME", default_value = "ws-operator")]
+    pub pod_name: String,
+}
+
+/// What is injected where the stanza does not say.
+#[derive(Clone, Debug, Args)]
+pub struct GatewaySettings {
+    /// The gateway's image
+    #[arg(
+        long,
+        env = "WS_OPERATOR_GATEWAY_IMAGE",
+        default_value = "ws-gateway:latest"
+    )]
+    pub gateway_image: String,
+    #[arg(
+        long,
+        env = "WS_OPERATOR_GATEWAY_PULL_POLICY",
+        default_value = "IfNotPresent"
+    )]
+    pub gateway_pull_policy: String,
+    /// The gateway's requests and limits, as JSON
+    #[arg(long, env = "WS_OPERATOR_GATEWAY_RESOURCES", default_value = DEFAULT_RESOURCES, value_parser = resources)]
+    pub gateway_resources: ResourceRequirements,
+    /// Peers whose identity headers count, beside loopback; comma-separated networks
+    #[arg(long, env = "WS_OPERATOR_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub trusted_proxies: Vec<IpNet>,
+    /// How clients reach the gateway
+    #[arg(long, env = "WS_OPERATOR_EXPOSE", default_value = "service")]
+    pub expose: ExposeDefault,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct WebhookSettings {
+    #[arg(
+        long,
+        env = "WS_OPERATOR_WEBHOOK_LISTEN",
+        default_value = "0.0.0.0:9443"
+    )]
+    pub webhook_listen: SocketAddr,
+    /// The Service that leads to the webhook
+    #[arg(
+        long,
+        env = "WS_OPERATOR_WEBHOOK_SERVICE",
+        default_value = "ws-operator"
+    )]
+    pub webhook_service: String,
+    /// The MutatingWebhookConfiguration whose caBundle is kept
+    #[arg(
+        long,
+        env = "WS_OPERATOR_WEBHOOK_CONFIGURATION",
+        default_value = "ws-operator"
+    )]
+    pub webhook_configuration: String,
+    /// The Secret that holds the certificate authority
+    #[arg(long, env = "WS_OPERATOR_CA_SECRET", default_value = "ws-operator-ca")]
+    pub ca_secret: String,
+    #[arg(long, env = "WS_OPERATOR_CA_LIFETIME", default_value = "365d", value_parser = humantime::parse_duration)]
+    pub ca_lifetime: Duration,
+    #[arg(long, env = "WS_OPERATOR_CERTIFICATE_LIFETIME", default_value = "14d", value_parser = humantime::parse_duration)]
+    pub certificate_lifetime: Duration,
+}
+
+#[derive(Clone, Debug, Args)]
+pub struct SourceSettings {
+    /// Read OlaresManifest.yaml from the Secrets of Helm releases
+    #[arg(long, env = "WS_OPERATOR_HELM_RELEASES", action = clap::ArgAction::Set, default_value_t = false)]
+    pub helm_releases: bool,
+}
+
+/// Small: a gateway that serves nobody needs a few megabytes; the limit leaves room for
+/// thousands of connections.
+const DEFAULT_RESOURCES: &str =
+    r#"{"requests":{"cpu":"10m","memory":"24Mi"},"limits":{"memory":"256Mi"}}"#;
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ExposeDefault {
+    Entrance,
+    Service,
+    None,
+}
+
+impl From<ExposeDefault> for Expose {
+    fn from(value: ExposeDefault) -> Self {
+        match value {
+            ExposeDefault::Entrance => Self::Entrance,
+            ExposeDefault::Service => Self::Service,
+            ExposeDefault::None => Self::None,
+        }
+    }
+}
+
+fn resources(json: &str) -> serde_json::Result<ResourceRequirements> {
+    serde_json::from_str(json)
+}

@@ -1,0 +1,197 @@
+//! What decides about a pod, and nothing else: read from a pod, or from a workload's template.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Container, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use stanza::env;
+
+use crate::names;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shape {
+    pub labels: BTreeMap<String, String>,
+    pub owner: Owner,
+    pub gateway: Gateway,
+    pub opted_out: bool,
+    pub host_network: bool,
+    /// A gateway port that another container of the pod declares.
+    pub clash: Option<u16>,
+}
+
+/// The gateway container that the pod has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gateway {
+    Bare,
+    /// Injected by us, for this app, with settings of this hash.
+    Ours {
+        app: String,
+        hash: String,
+        image: String,
+    },
+    /// By the same name, and not ours.
+    Platform,
+}
+
+/// Who made the pod, as its controlling owner reference says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    Workload(Workload),
+    /// A ReplicaSet that no Deployment made.
+    ReplicaSet,
+    Job,
+    Nobody,
+    Other(String),
+}
+
+/// A workload that we can roll.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Workload {
+    pub kind: WorkloadKind,
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum WorkloadKind {
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+}
+
+// === impl Shape ===
+
+impl Shape {
+    pub fn of_pod(metadata: &ObjectMeta, spec: Option<&PodSpec>) -> Self {
+        Self::of(metadata, spec, Owner::of(metadata))
+    }
+
+    /// A template's pods belong to its workload.
+    pub fn of_template(workload: Workload, metadata: &ObjectMeta, spec: Option<&PodSpec>) -> Self {
+        Self::of(metadata, spec, Owner::Workload(workload))
+    }
+
+    fn of(metadata: &ObjectMeta, spec: Option<&PodSpec>, owner: Owner) -> Self {
+        let annotation = |key| metadata.annotations.as_ref()?.get(key);
+        Self {
+            labels: metadata.labels.clone().unwrap_or_default(),
+            owner,
+            gateway: spec.map_or(Gateway::Bare, |spec| Gateway::of(metadata, spec)),
+            opted_out: annotation(names::INJECT).is_some_and(|value| value == "false"),
+            host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
+            clash: spec.and_then(clash),
+        }
+    }
+
+    pub fn is_selected_by(&self, selector: &BTreeMap<String, String>) -> bool {
+        selects(selector, &self.labels)
+    }
+}
+
+/// A Service's selector: an empty one selects nothing.
+pub fn selects(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+    !selector.is_empty()
+        && selector
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
+}
+
+/// All containers that run beside the app, init containers included.
+pub fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
+    spec.containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
+}
+
+fn clash(spec: &PodSpec) -> Option<u16> {
+    containers(spec)
+        .filter(|container| container.name != env::CONTAINER)
+        .flat_map(|container| container.ports.iter().flatten())
+        .filter_map(|port| u16::try_from(port.container_port).ok())
+        .find(|port| env::GATEWAY_PORTS.contains(port))
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    fn of(metadata: &ObjectMeta, spec: &PodSpec) -> Self {
+        let Some(container) = containers(spec).find(|container| container.name == env::CONTAINER)
+        else {
+            return Self::Bare;
+        };
+        let annotation = |key| metadata.annotations.as_ref()?.get(key).cloned();
+        match annotation(names::INJECTED) {
+            Some(hash) => Self::Ours {
+                app: annotation(names::APP).unwrap_or_default(),
+                hash,
+                image: container.image.clone().unwrap_or_default(),
+            },
+            None => Self::Platform,
+        }
+    }
+
+    pub fn is_for(&self, app: &str) -> bool {
+        matches!(self, Self::Ours { app: found, .. } if found == app)
+    }
+
+    pub fn hash(&self) -> Option<&str> {
+        match self {
+            Self::Ours { hash, .. } => Some(hash),
+            Self::Bare | Self::Platform => None,
+        }
+    }
+}
+
+// === impl Owner ===
+
+impl Owner {
+    fn of(metadata: &ObjectMeta) -> Self {
+        let Some(owner) = metadata
+            .owner_references
+            .iter()
+            .flatten()
+            .find(|owner| owner.controller == Some(true))
+        else {
+            return Self::Nobody;
+        };
+        let workload = |kind, name: &str| {
+            Self::Workload(Workload {
+                kind,
+                name: name.to_owned(),
+            })
+        };
+        match owner.kind.as_str() {
+            "ReplicaSet" => deployment(metadata, &owner.name).map_or(Self::ReplicaSet, |name| {
+                workload(WorkloadKind::Deployment, name)
+            }),
+            "StatefulSet" => workload(WorkloadKind::StatefulSet, &owner.name),
+            "DaemonSet" => workload(WorkloadKind::DaemonSet, &owner.name),
+            "Job" => Self::Job,
+            other => Self::Other(other.to_owned()),
+        }
+    }
+}
+
+/// A Deployment calls its ReplicaSets `<its name>-<hash>` and labels their pods with the hash,
+/// which spares us watching every ReplicaSet of the cluster.
+fn deployment<'a>(metadata: &ObjectMeta, replica_set: &'a str) -> Option<&'a str> {
+    let hash = metadata.labels.as_ref()?.get("pod-template-hash")?;
+    replica_set.strip_suffix(hash.as_str())?.strip_suffix('-')
+}
+
+// === impl WorkloadKind ===
+
+impl WorkloadKind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deployment => "Deployment",
+            Self::StatefulSet => "StatefulSet",
+            Self::DaemonSet => "DaemonSet",
+        }
+    }
+}
+
+impl std::fmt::Display for Workload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind.as_str(), self.name)
+    }
+}

@@ -1,0 +1,7 @@
+//! Sources: what writes AppManifests besides people. Each owns those that carry its label and
+//! removes them when the app goes.
+
+pub mod helm_release;
+mod write;
+
+pub use write::{Document, Error, Writer};

@@ -1,0 +1,104 @@
+//! Admission: the API server asks about each new pod, and is answered from memory.
+//!
+//! No API client here: what the webhook has to say beyond its answer goes through the notices'
+//! queue. Whatever goes wrong, the pod is let in.
+
+mod admit;
+mod review;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use tracing::warn;
+
+use crate::cluster::Cluster;
+use crate::events::Notices;
+use crate::injection::Rules;
+use crate::metrics::Metrics;
+
+pub use admit::{Answer, admit};
+
+/// Where the API server posts reviews of pods.
+pub const PODS: &str = "/pods";
+/// Where it posts reviews of AppManifests: warnings for the author, and our self-probe.
+pub const MANIFESTS: &str = "/appmanifests";
+/// On a dry-run AppManifest: shows that admission reaches us.
+pub const PROBE: &str = "ws.olares.com/probe";
+
+/// The API server sends objects of at most 3 MiB, twice in an update.
+const LONGEST: usize = 8 << 20;
+
+pub struct Webhook {
+    pub cluster: Arc<Cluster>,
+    pub rules: Rules,
+    pub notices: Notices,
+    pub metrics: Metrics,
+}
+
+impl Webhook {
+    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let started = Instant::now();
+        let path = request.uri().path().to_owned();
+        if request.method() != Method::POST || ![PODS, MANIFESTS].contains(&path.as_str()) {
+            return status(StatusCode::NOT_FOUND);
+        }
+        let body = match Limited::new(request.into_body(), LONGEST).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                warn!(%error, "an admission review could not be read");
+                return status(StatusCode::BAD_REQUEST);
+            }
+        };
+        let answer = if path == PODS {
+            self.pod(&body)
+        } else {
+            Self::manifest(&body)
+        };
+        let response = answer.unwrap_or_else(|error| {
+            // The failurePolicy lets the pod in.
+            warn!(%error, "an admission review could not be answered");
+            status(StatusCode::BAD_REQUEST)
+        });
+        self.metrics
+            .admission_latency
+            .observe(started.elapsed().as_secs_f64());
+        response
+    }
+
+    fn pod(&self, body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {
+        let review = review::Review::parse(body)?;
+        let answer = admit(&review, &self.cluster, &self.rules);
+        self.metrics.admitted(answer.decision, answer.reason);
+        if !review.dry_run() {
+            for notice in answer.notices {
+                self.notices.tell(notice);
+            }
+        }
+        json(&review.answer(answer.patch.as_ref(), &answer.warnings)?)
+    }
+
+    fn manifest(body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {
+        let review = review::Review::parse(body)?;
+        let (patch, warnings) = admit::manifest(&review);
+        json(&review.answer(patch.as_ref(), &warnings)?)
+    }
+}
+
+fn json(value: &serde_json::Value) -> serde_json::Result<Response<Full<Bytes>>> {
+    let mut response = Response::new(Full::from(serde_json::to_vec(value)?));
+    let json = http::HeaderValue::from_static("application/json");
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, json);
+    Ok(response)
+}
+
+fn status(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,192 @@
+//! The answer to one review: store lookup -> injection::desired -> patch.
+
+use json_patch::Patch;
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+
+use super::PROBE;
+use super::review::Review;
+use crate::api::AppManifest;
+use crate::app::{App, Stanza};
+use crate::cluster::Cluster;
+use crate::events::Notice;
+use crate::injection::{self, Decision, Rules, desired};
+use crate::reason::{Reason, Weight};
+use crate::shape::{Owner, Shape};
+
+/// Longer warnings are cut by the API server.
+const WARNING: usize = 256;
+
+#[derive(Debug)]
+pub struct Answer {
+    /// `inject`, `already-current` or `skip`: the metric's label.
+    pub decision: &'static str,
+    pub reason: Reason,
+    pub patch: Option<Patch>,
+    pub warnings: Vec<String>,
+    pub notices: Vec<Notice>,
+}
+
+pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
+    if !cluster.knows_claims() {
+        return failed(Reason::NotReady, "the operator is still starting");
+    }
+    let namespace = review.namespace();
+    let claims = cluster.claims(namespace);
+    let claims = claims.borrow();
+    if claims.is_empty() {
+        // The pod itself is not even read.
+        return quiet(Reason::NoApp);
+    }
+    let pod: Pod = match review.object() {
+        Ok(pod) => pod,
+        Err(error) => {
+            return failed(
+                Reason::InternalError,
+                &format!("the pod could not be read: {error}"),
+            );
+        }
+    };
+    let shape = Shape::of_pod(&pod.metadata, pod.spec.as_ref());
+    let (decision, reason, message, patch) = match desired(&shape, &claims, rules) {
+        Decision::Inject(injection) => {
+            let mut after = pod.clone();
+            injection::inject_pod(&mut after, &injection, rules);
+            match injection::patch(&pod, &after) {
+                Ok(patch) => {
+                    let message = format!("app {}: a new pod got the gateway", injection.app);
+                    ("inject", Reason::Injected, message, Some(patch))
+                }
+                Err(error) => {
+                    let message = format!("the pod could not be changed: {error}");
+                    return failed(Reason::InternalError, &message);
+                }
+            }
+        }
+        Decision::AlreadyCurrent(_) => {
+            let reason = Reason::AlreadyCurrent;
+            ("already-current", reason, String::new(), None)
+        }
+        Decision::Skip(skip) => ("skip", skip.reason, skip.message, None),
+    };
+    let warnings = match reason.weight() {
+        Weight::Warning => vec![warning(reason, &message)],
+        Weight::Quiet | Weight::Notice => Vec::new(),
+    };
+    let notices = regarding(cluster, namespace, &pod, &shape)
+        .map(|regarding| Notice {
+            regarding,
+            reason,
+            message,
+        })
+        .into_iter()
+        .collect();
+    Answer {
+        decision,
+        reason,
+        patch,
+        warnings,
+        notices,
+    }
+}
+
+/// Warnings for the author of an AppManifest; and the mark that a probe looks for.
+pub(super) fn manifest(review: &Review<'_>) -> (Option<Patch>, Vec<String>) {
+    let Ok(mut object) = review.object::<AppManifest>() else {
+        return (None, Vec::new());
+    };
+    object
+        .metadata
+        .namespace
+        .get_or_insert_with(|| review.namespace().to_owned());
+    let probed = object
+        .metadata
+        .annotations
+        .as_ref()
+        .is_some_and(|annotations| annotations.contains_key(PROBE));
+    let patch = probed.then(mark).flatten();
+    let app = App::read(object);
+    let problems: Vec<String> = match &app.stanza {
+        Stanza::Invalid { problems, .. } => problems.iter().map(ToString::to_string).collect(),
+        Stanza::Valid {
+            service: Err(reason),
+            ..
+        } => vec![warning(*reason, reason.about().trim())],
+        Stanza::Valid { .. } | Stanza::Absent => {
+            app.warnings.iter().map(ToString::to_string).collect()
+        }
+    };
+    (patch, problems.into_iter().map(cut).collect())
+}
+
+fn mark() -> Option<Patch> {
+    let pointer = format!("/metadata/annotations/{}", PROBE.replace('/', "~1"));
+    serde_json::from_value(serde_json::json!([
+        {"op": "replace", "path": pointer, "value": "answered"}
+    ]))
+    .ok()
+}
+
+fn quiet(reason: Reason) -> Answer {
+    Answer {
+        decision: "skip",
+        reason,
+        patch: None,
+        warnings: Vec::new(),
+        notices: Vec::new(),
+    }
+}
+
+fn failed(reason: Reason, message: &str) -> Answer {
+    Answer {
+        warnings: vec![warning(reason, message)],
+        ..quiet(reason)
+    }
+}
+
+fn warning(reason: Reason, message: &str) -> String {
+    cut(format!("ws-operator: {reason}: {message}"))
+}
+
+fn cut(text: String) -> String {
+    match text.char_indices().nth(WARNING) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
+}
+
+/// The pod has no uid yet, and perhaps no name: Events go to its owner.
+fn regarding(
+    cluster: &Cluster,
+    namespace: &str,
+    pod: &Pod,
+    shape: &Shape,
+) -> Option<ObjectReference> {
+    if let Owner::Workload(workload) = &shape.owner
+        && let Some(facts) = cluster.workload(namespace, workload)
+    {
+        return Some(facts.reference(namespace));
+    }
+    let owner = pod
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .find(|owner| owner.controller == Some(true));
+    if let Some(owner) = owner {
+        return Some(ObjectReference {
+            api_version: Some(owner.api_version.clone()),
+            kind: Some(owner.kind.clone()),
+            name: Some(owner.name.clone()),
+            namespace: Some(namespace.to_owned()),
+            uid: Some(owner.uid.clone()),
+            ..ObjectReference::default()
+        });
+    }
+    Some(ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("Pod".to_owned()),
+        name: Some(pod.metadata.name.clone()?),
+        namespace: Some(namespace.to_owned()),
+        ..ObjectReference::default()
+    })
+}

@@ -1,0 +1,72 @@
+//! An AdmissionReview: what is read of it, and its answer.
+//!
+//! The envelope is parsed apart from the object, so that an object that we cannot read still
+//! gets an answer: allowed, with a warning.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use serde_json::{Value as Json, json};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    api_version: String,
+    #[serde(borrow)]
+    request: Request<'a>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request<'a> {
+    uid: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(borrow, default)]
+    object: Option<&'a RawValue>,
+}
+
+#[derive(Debug)]
+pub struct Review<'a>(Envelope<'a>);
+
+impl<'a> Review<'a> {
+    pub fn parse(body: &'a [u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(body).map(Self)
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.0.request.namespace
+    }
+
+    pub fn dry_run(&self) -> bool {
+        self.0.request.dry_run
+    }
+
+    pub fn object<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        let raw = self.0.request.object.map_or("null", RawValue::get);
+        serde_json::from_str(raw)
+    }
+
+    /// Always allowed.
+    pub fn answer(
+        &self,
+        patch: Option<&json_patch::Patch>,
+        warnings: &[String],
+    ) -> serde_json::Result<Json> {
+        let mut response = json!({"uid": self.0.request.uid, "allowed": true});
+        if let Some(patch) = patch {
+            response["patchType"] = json!("JSONPatch");
+            response["patch"] = json!(STANDARD.encode(serde_json::to_vec(patch)?));
+        }
+        if !warnings.is_empty() {
+            response["warnings"] = json!(warnings);
+        }
+        Ok(
+            json!({"apiVersion": self.0.api_version, "kind": "AdmissionReview", "response": response}),
+        )
+    }
+}
