@@ -10,8 +10,10 @@ fn repository(path: &str) -> String {
 #[test]
 fn the_crds_are_current() {
     let generated = ws_operator::cli::crds().expect("a CRD");
-    assert!(
-        repository("crds/ws.olares.com_appmanifests.yaml") == generated,
-        "crds/ is stale: run `make generate`"
-    );
+    for folder in ["crds", "charts/ws-operator/files/crds"] {
+        assert!(
+            repository(&format!("{folder}/ws.olares.com_appmanifests.yaml")) == generated,
+            "{folder} is stale: run `make generate`"
+        );
+    }
 }

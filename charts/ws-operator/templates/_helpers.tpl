@@ -1,0 +1,40 @@
+{{- define "ws-operator.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ws-operator.selector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "ws-operator.labels" -}}
+{{ include "ws-operator.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "ws-operator.serviceAccount" -}}
+{{ default (include "ws-operator.fullname" .) .Values.serviceAccount.name }}
+{{- end -}}
+
+{{- /*
+The same whatever the release is called: webhooks run in the order of their configurations' names,
+and ours has to come after Olares' `sandbox-webhook`.
+*/ -}}
+{{- define "ws-operator.webhook" -}}
+ws-operator
+{{- end -}}
+
+{{- define "ws-operator.caSecret" -}}
+{{ include "ws-operator.fullname" . }}-ca
+{{- end -}}
