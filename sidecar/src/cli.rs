@@ -85,6 +85,12 @@ pub struct ProcessArgs {
     /// Bearer token of the admin API: then it is asked of everyone, and other pods may use the API
     #[arg(long, env = env::ADMIN_TOKEN, value_name = "TOKEN", hide_env_values = true)]
     pub admin_token: Option<String>,
+    /// Pass everything that is not ours on to the app's own port (`expose: entrance`)
+    #[arg(long, env = env::UPSTREAM_PORT, value_name = "PORT", requires = "pod_ip")]
+    pub upstream_port: Option<u16>,
+    /// The address at which the app's own port is reached: the pod's, not loopback
+    #[arg(long, env = env::POD_IP, value_name = "IP")]
+    pub pod_ip: Option<std::net::IpAddr>,
     /// Directory of the crash journal. Unset: none
     #[arg(long, env = env::JOURNAL, value_name = "DIR")]
     pub journal: Option<PathBuf>,

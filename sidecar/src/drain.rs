@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::callback::Transport;
 use crate::gateway::Gateway;
+use crate::proxy::Upstream;
 use crate::ws::CloseReason;
 
 /// Waits for SIGTERM or SIGINT.
@@ -42,6 +43,24 @@ pub(crate) async fn run<T: Transport>(gateway: &Arc<Gateway<T>>, sessions: &Task
             ?timeout,
             "not all connections could be closed in time"
         );
+    }
+}
+
+/// In front of an app's own port: goes on as long as the app does, so that its rollout is as
+/// clean as the app makes it, for at most `patience`.
+pub(crate) async fn outlast_app(upstream: Option<&Upstream>, patience: Duration) {
+    let Some(upstream) = upstream else { return };
+    let app_ends = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            ticks.tick().await;
+            if !upstream.answers().await {
+                return;
+            }
+        }
+    };
+    if tokio::time::timeout(patience, app_ends).await.is_err() {
+        info!("the app still answers; ending all the same");
     }
 }
 

@@ -17,18 +17,21 @@ pub mod inbound;
 pub mod journal;
 pub mod metrics;
 pub mod registry;
+pub mod reply;
 pub mod selector;
 pub mod session;
+pub mod upgrade;
 pub mod ws;
 
+mod app_connection;
 mod connect;
 mod dev;
 mod healthcheck;
 mod logging;
 mod ops;
 mod recover;
-mod reply;
+
+mod proxy;
 mod run;
 mod server;
 mod stream;
-mod upgrade;

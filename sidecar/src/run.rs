@@ -17,6 +17,7 @@ use crate::cli::{ProcessArgs, RunArgs};
 use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::journal::{Journal, Orphan};
+use crate::proxy::Upstream;
 use crate::server::{Entrance, Server};
 use crate::upgrade::{Door, Verifier};
 use crate::{drain, heartbeat, logging, ops, recover, server};
@@ -68,14 +69,15 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let sessions = TaskTracker::new();
     let door = Arc::new(Door::new(Arc::clone(&gateway), verifier, sessions.clone()));
     let open = AtomicBool::new(false);
+    let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     let server = Arc::new(Server {
         gateway: Arc::clone(&gateway),
         door,
+        upstream: upstream(args, &connections, &stop),
         admin_token: token,
         open,
     });
 
-    let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     announce(&gateway, args, &clients)?;
     connections.spawn(server::serve(
         Arc::clone(&server),
@@ -114,12 +116,26 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         .context("signals cannot be received")?;
     // Until the last close is told the app may still use the admin API.
     drain::run(&gateway, &sessions).await;
+    drain::outlast_app(server.upstream.as_deref(), gateway.settings.drain.timeout).await;
     background.abort();
     let _ = background.await;
     stop.cancel();
     connections.close();
     connections.wait().await;
     Ok(())
+}
+
+fn upstream(
+    args: &ProcessArgs,
+    tunnels: &TaskTracker,
+    stop: &CancellationToken,
+) -> Option<Arc<Upstream>> {
+    let address = SocketAddr::new(args.pod_ip?, args.upstream_port?);
+    Some(Arc::new(Upstream::new(
+        address,
+        tunnels.clone(),
+        stop.clone(),
+    )))
 }
 
 fn open_journal(args: &ProcessArgs) -> anyhow::Result<(Option<Journal>, Vec<Orphan>)> {

@@ -1,5 +1,6 @@
 //! A TCP stream that hyper owns and that can still be looked at.
 
+use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -18,6 +19,10 @@ pub(crate) struct Counted {
 
 #[derive(Debug)]
 pub(crate) struct SharedStream(Arc<Counted>);
+
+thread_local! {
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
+}
 
 impl Counted {
     pub(crate) fn written(&self) -> u64 {
@@ -66,21 +71,22 @@ impl Read for SharedStream {
         context: &mut Context<'_>,
         mut buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        // hyper's cursor gives no initialised slice without `unsafe`; answers are small, so one
-        // copy from the stack costs less than a private buffer per connection.
-        let mut chunk = [0; 4096];
-        let want = buffer.remaining().min(chunk.len());
-        loop {
-            ready!(self.0.stream.poll_read_ready(context))?;
-            match self.0.stream.try_read(&mut chunk[..want]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Ok(count) => {
-                    buffer.put_slice(&chunk[..count]);
-                    return Poll::Ready(Ok(()));
+        // hyper's cursor gives no initialised slice without `unsafe`, so there is one copy, from a
+        // buffer that all connections of a thread share.
+        BUFFER.with_borrow_mut(|chunk| {
+            let want = buffer.remaining().min(chunk.len());
+            loop {
+                ready!(self.0.stream.poll_read_ready(context))?;
+                match self.0.stream.try_read(&mut chunk[..want]) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Ok(count) => {
+                        buffer.put_slice(&chunk[..count]);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Err(error) => return Poll::Ready(Err(error)),
                 }
-                Err(error) => return Poll::Ready(Err(error)),
             }
-        }
+        })
     }
 }
 
@@ -110,7 +116,8 @@ impl Write for SharedStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // hyper shuts down before it drops the stream, and dropping closes it.
+        // Already closed by the other side is as good as closed by us.
+        let _ = rustix::net::shutdown(&self.0.stream, rustix::net::Shutdown::Write);
         Poll::Ready(Ok(()))
     }
 }

@@ -1,7 +1,7 @@
 //! From a request for the WebSocket path to a running session, or to a refusal that says why.
 
-mod hook;
-mod identify;
+pub mod hook;
+pub mod identify;
 mod jwt;
 
 pub(crate) use jwt::Verifier;
@@ -43,7 +43,8 @@ pub(crate) struct Door {
 struct Place(Arc<Door>);
 
 /// Why a client is not let in: the answer, and the value of the metric's label.
-pub(crate) struct Refused {
+#[derive(Debug)]
+pub struct Refused {
     pub label: &'static str,
     pub reply: Box<Reply>,
 }
@@ -215,7 +216,7 @@ impl Drop for Place {
 }
 
 /// RFC 6455 §4.2.1: what a client has to send; its key's answer.
-fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
+pub fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
     let headers = request.headers();
     let upgrade = has_token(headers, &header::UPGRADE, "websocket")
         && has_token(headers, &header::CONNECTION, "upgrade");
@@ -250,6 +251,11 @@ fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
             "Sec-WebSocket-Key: expected 16 bytes in base64",
         )
     })
+}
+
+/// Whether a request asks to become a WebSocket, well or badly.
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
+    has_token(headers, &header::UPGRADE, "websocket")
 }
 
 fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bool {

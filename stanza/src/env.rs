@@ -25,6 +25,10 @@ pub const PORT: &str = "WS_PORT";
 pub const URL: &str = "WS_URL";
 /// The rest of the stanza that differs from the defaults, as one JSON object.
 pub const OPTIONS: &str = "WS_OPTIONS";
+/// With `expose: entrance`: the pod's address, by the downward API.
+pub const POD_IP: &str = "WS_POD_IP";
+/// With `expose: entrance`: the app's own port, to which everything but WebSockets goes.
+pub const UPSTREAM_PORT: &str = "WS_UPSTREAM_PORT";
 /// The bearer token of the admin API.
 pub const ADMIN_TOKEN: &str = "WS_ADMIN_TOKEN";
 /// The directory of the crash journal; unset: no journal.

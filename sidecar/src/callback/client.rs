@@ -25,9 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::{Answer, SendError, Transport, answer};
-use connection::AppConnection;
-
-mod connection;
+use crate::app_connection::AppConnection;
 
 const FAST: usize = 32;
 const SLOW_AFTER: Duration = Duration::from_millis(20);
@@ -44,7 +42,7 @@ pub struct AppClient {
     timeout: Duration,
     fast: Semaphore,
     all: Semaphore,
-    idle: Mutex<Vec<AppConnection>>,
+    idle: Mutex<Vec<AppConnection<Full<Bytes>>>>,
     /// Which family answered last: `localhost` is both.
     prefer_v6: AtomicBool,
 }
@@ -103,7 +101,7 @@ impl AppClient {
         Ok((parts, None))
     }
 
-    fn take_idle(&self) -> Option<AppConnection> {
+    fn take_idle(&self) -> Option<AppConnection<Full<Bytes>>> {
         let now = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(mut connection) = idle.pop() {
@@ -118,7 +116,7 @@ impl AppClient {
         None
     }
 
-    fn keep(&self, mut connection: AppConnection) {
+    fn keep(&self, mut connection: AppConnection<Full<Bytes>>) {
         if connection.set_idle(Instant::now()) {
             self.idle
                 .lock()
@@ -127,7 +125,7 @@ impl AppClient {
         }
     }
 
-    async fn connect(&self) -> Result<AppConnection, SendError> {
+    async fn connect(&self) -> Result<AppConnection<Full<Bytes>>, SendError> {
         let v6_first = self.prefer_v6.load(Ordering::Relaxed);
         let mut refused = String::new();
         for v6 in [v6_first, !v6_first] {

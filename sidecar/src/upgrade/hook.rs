@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 
 /// What a 2xx says beside "yes".
 #[derive(Debug, Default)]
-pub(super) struct HookAnswer {
+pub struct HookAnswer {
     pub user: Option<String>,
     pub namespace: Option<String>,
     pub protocol: Option<HeaderValue>,

@@ -16,11 +16,7 @@ const TOKEN_COOKIE: &str = "auth_token";
 
 /// Identity headers of a peer that is not trusted are a stranger's claim: gone, before anyone
 /// can read them.
-pub(super) fn drop_untrusted(
-    headers: &mut HeaderMap,
-    peer: SocketAddr,
-    settings: &settings::Identity,
-) {
+pub fn drop_untrusted(headers: &mut HeaderMap, peer: SocketAddr, settings: &settings::Identity) {
     let ip = peer.ip().to_canonical();
     if !settings.trusted_proxies.iter().any(|net| net.contains(&ip)) {
         for name in &settings.headers {
@@ -29,7 +25,7 @@ pub(super) fn drop_untrusted(
     }
 }
 
-pub(super) fn identity<B>(
+pub fn identity<B>(
     request: &Request<B>,
     settings: &settings::Identity,
     claimed: Option<String>,

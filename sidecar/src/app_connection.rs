@@ -1,4 +1,5 @@
-//! One connection to the app, driven by whoever has a request on it.
+//! One HTTP/1.1 connection to the app, driven by whoever has a request on it: no task of its own
+//! has to be woken to write a request or to read its answer.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -9,35 +10,44 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
 use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::SendError;
+use crate::callback::SendError;
 use crate::stream::SharedStream;
 
-pub(super) struct AppConnection {
-    sender: http1::SendRequest<Full<Bytes>>,
-    driver: http1::Connection<SharedStream, Full<Bytes>>,
+pub(crate) struct AppConnection<B: Body + 'static> {
+    sender: http1::SendRequest<B>,
+    driver: Driver<B>,
     /// The same socket: to see how much of a request went out, and whether the app hung up.
     stream: Arc<crate::stream::Counted>,
     idle_since: Instant,
     driver_done: bool,
 }
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Driver<B> = http1::Connection<SharedStream, B>;
+
 /// A connection that was used a moment ago is taken as it is: looking costs a system call.
 const TRUSTED: Duration = Duration::from_millis(2);
 
-impl AppConnection {
-    pub(super) async fn new(stream: TcpStream) -> Result<Self, SendError> {
+impl<B> AppConnection<B>
+where
+    B: Body + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    pub(crate) async fn new(stream: TcpStream) -> Result<Self, SendError> {
         // Fails only on a socket that is gone, which the first write will tell.
         let _ = stream.set_nodelay(true);
         let stream = SharedStream::new(stream);
         let counted = stream.counted();
-        let (sender, driver) = http1::handshake(stream)
+        let (sender, driver) = http1::Builder::new()
+            .preserve_header_case(true)
+            .handshake(stream)
             .await
             .map_err(|error| SendError::NotTaken(error.to_string()))?;
         Ok(Self {
@@ -50,47 +60,74 @@ impl AppConnection {
     }
 
     /// Sends the request and waits for the head of the answer.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &mut self,
-        request: Request<Full<Bytes>>,
+        request: Request<B>,
     ) -> Result<Response<Incoming>, SendError> {
+        self.try_send(request).await.map_err(|(error, _)| error)
+    }
+
+    /// As [`Self::send`]; the request comes back where it was not begun.
+    pub(crate) async fn try_send(
+        &mut self,
+        request: Request<B>,
+    ) -> Result<Response<Incoming>, (SendError, Option<Request<B>>)> {
         let before = self.stream.written();
         let response = self.sender.try_send_request(request);
-        match drive(&mut self.driver, &mut self.driver_done, response).await {
-            Ok(response) => Ok(response),
-            Err(mut error) => {
-                let untouched = error.take_message().is_some() || self.stream.written() == before;
-                let why = describe(error.error());
-                Err(if untouched {
+        let sent = drive(&mut self.driver, &mut self.driver_done, response).await;
+        sent.map_err(|mut error| {
+            let back = error.take_message();
+            let why = describe(error.error());
+            let untouched = back.is_some() || self.stream.written() == before;
+            (
+                if untouched {
                     SendError::NotTaken(why)
                 } else {
                     SendError::InDoubt(why)
-                })
-            }
-        }
+                },
+                back,
+            )
+        })
     }
 
     /// Runs a reader of the answer's body.
-    pub(super) async fn read<R>(
+    pub(crate) async fn read<R>(
         &mut self,
         reader: impl Future<Output = R>,
     ) -> Result<R, SendError> {
         Ok(drive(&mut self.driver, &mut self.driver_done, reader).await)
     }
 
+    /// Moves the request's and the answer's bytes as far as they go now.
+    pub(crate) fn poll_drive(&mut self, context: &mut Context<'_>) {
+        if !self.driver_done {
+            self.driver_done = Pin::new(&mut self.driver).poll(context).is_ready();
+        }
+    }
+
+    /// The socket, once the app has answered 101, and what it sent behind that.
+    pub(crate) async fn into_upgraded(mut self) -> (SharedStream, Bytes) {
+        if !self.driver_done {
+            // It ends by itself after a 101; an error shows on the socket as well.
+            let _ = poll_fn(|context| self.driver.poll_without_shutdown(context)).await;
+        }
+        let parts = self.driver.into_parts();
+        (parts.io, parts.read_buf)
+    }
+
     /// Puts the connection aside; whether it may be used again.
-    pub(super) fn set_idle(&mut self, now: Instant) -> bool {
+    pub(crate) fn set_idle(&mut self, now: Instant) -> bool {
         self.idle_since = now;
         !self.driver_done && self.poll_driver() && self.sender.is_ready()
     }
 
-    pub(super) fn idle_for(&self, now: Instant) -> Duration {
+    pub(crate) fn idle_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.idle_since)
     }
 
     /// Whether a request may be sent: not idle for too long, and the app has not hung up. A
     /// request on a connection that the app has closed would be lost in doubt.
-    pub(super) fn is_usable(&mut self, now: Instant, max_idle: Duration) -> bool {
+    pub(crate) fn is_usable(&mut self, now: Instant, max_idle: Duration) -> bool {
         let idle = self.idle_for(now);
         if idle > max_idle || !self.poll_driver() || !self.sender.is_ready() {
             return false;
@@ -116,7 +153,7 @@ impl AppConnection {
     }
 }
 
-impl fmt::Debug for AppConnection {
+impl<B: Body> fmt::Debug for AppConnection<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppConnection")
             .field("idle_since", &self.idle_since)
@@ -125,11 +162,12 @@ impl fmt::Debug for AppConnection {
 }
 
 /// Runs `future` to its end while the connection moves its bytes.
-async fn drive<R>(
-    driver: &mut http1::Connection<SharedStream, Full<Bytes>>,
-    done: &mut bool,
-    future: impl Future<Output = R>,
-) -> R {
+async fn drive<B, R>(driver: &mut Driver<B>, done: &mut bool, future: impl Future<Output = R>) -> R
+where
+    B: Body + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
     let mut future = pin!(future);
     poll_fn(|context| {
         // The connection first: it is what makes the future ready.
@@ -139,11 +177,10 @@ async fn drive<R>(
         if let Poll::Ready(result) = future.as_mut().poll(context) {
             return Poll::Ready(result);
         }
+        // Polling the future may have given the connection something to do.
         if !*done {
             *done = Pin::new(&mut *driver).poll(context).is_ready();
-            if *done {
-                return future.as_mut().poll(context);
-            }
+            return future.as_mut().poll(context);
         }
         Poll::Pending
     })

@@ -1,0 +1,29 @@
+//! Any request head: no panic; no identity and no admin rights from headers alone.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use stanza::settings::Identity;
+use ws_gateway::admin::guard;
+use ws_gateway::upgrade::{handshake, identify};
+
+fuzz_target!(|head: &[u8]| {
+    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut parsed = httparse::Request::new(&mut headers);
+    if !parsed.parse(head).is_ok_and(|status| status.is_complete()) {
+        return;
+    }
+    let mut request = http::Request::builder()
+        .method(parsed.method.unwrap_or_default())
+        .uri(parsed.path.unwrap_or_default());
+    for header in parsed.headers {
+        request = request.header(header.name, header.value);
+    }
+    let Ok(mut request) = request.body(()) else { return };
+    let _ = handshake(&request);
+    let settings = Identity::default();
+    let stranger = ([10, 0, 0, 1], 5000).into();
+    identify::drop_untrusted(request.headers_mut(), stranger, &settings);
+    assert!(identify::identity(&request, &settings, None, None).user.is_empty());
+    assert!(guard::local(&request, stranger, None).is_err());
+    let _ = guard::local(&request, ([127, 0, 0, 1], 5000).into(), None);
+});

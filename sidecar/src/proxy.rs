@@ -1,0 +1,264 @@
+//! `expose: entrance`: the gateway stands in front of the app's own port. What is not ours goes
+//! to the app as it came: any method, streamed bodies both ways, trailers, other upgrades, the
+//! client's Host and headers.
+//!
+//! The app is reached by the pod's address and not by loopback: some apps trust localhost.
+
+mod body;
+mod sniff;
+
+pub(crate) use body::ServerBody;
+pub(crate) use sniff::{Protocol, sniff};
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{Either, Empty};
+use hyper::body::{Body, Incoming};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::debug;
+
+use crate::app_connection::AppConnection;
+use crate::callback::SendError;
+use crate::reply;
+use body::AppBody;
+
+/// What goes to the app: the client's body as it arrives, or none.
+type RequestBody = Either<Incoming, Empty<Bytes>>;
+
+/// The app's own port.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    address: SocketAddr,
+    idle: Mutex<Vec<AppConnection<RequestBody>>>,
+    tunnels: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Below what the usual servers allow an idle connection (Node: 5 s).
+const MAX_IDLE: Duration = Duration::from_secs(4);
+/// Idle connections to the app; more are closed after use.
+const KEPT: usize = 256;
+
+impl Upstream {
+    pub(crate) fn new(address: SocketAddr, tunnels: TaskTracker, stop: CancellationToken) -> Self {
+        Self {
+            address,
+            idle: Mutex::default(),
+            tunnels,
+            stop,
+        }
+    }
+
+    /// Whether the app takes connections at all.
+    pub(crate) async fn answers(&self) -> bool {
+        TcpStream::connect(self.address).await.is_ok()
+    }
+
+    /// A connection that is not HTTP/1: its bytes go to the app and back.
+    pub(crate) async fn splice(&self, mut client: TcpStream, stop: &CancellationToken) {
+        match TcpStream::connect(self.address).await {
+            Ok(mut app) => {
+                let _ = app.set_nodelay(true);
+                relay(&mut client, &mut app, stop).await;
+            }
+            Err(error) => debug!(%error, app = %self.address, "the app takes no connection"),
+        }
+    }
+
+    pub(crate) async fn forward(
+        self: &Arc<Self>,
+        mut request: Request<Incoming>,
+    ) -> Response<ServerBody> {
+        let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        remove_hop_by_hop(request.headers_mut(), upgrade.is_some());
+        to_origin_form(&mut request);
+        let request = request.map(|body| {
+            let empty = body.is_end_stream();
+            if empty {
+                RequestBody::Right(Empty::new())
+            } else {
+                RequestBody::Left(body)
+            }
+        });
+        // A request without a body may be sent again when its connection turns out to be dead.
+        let again = again(&request);
+        let sent = match self.exchange(request).await {
+            Err(SendError::InDoubt(why)) if let Some(again) = again => {
+                debug!(
+                    why,
+                    "a kept connection to the app was dead; trying a new one"
+                );
+                self.clear_idle();
+                self.exchange(again).await
+            }
+            sent => sent,
+        };
+        match sent {
+            Ok((connection, response)) => self.answer(connection, response, upgrade),
+            Err(error) => {
+                debug!(%error, app = %self.address, "proxied request failed");
+                let message = format!("the app does not answer on port {}", self.address.port());
+                reply::error(StatusCode::BAD_GATEWAY, &message).map(ServerBody::own)
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<(AppConnection<RequestBody>, Response<Incoming>), SendError> {
+        loop {
+            let kept = self.take_idle();
+            let was_kept = kept.is_some();
+            let mut connection = match kept {
+                Some(connection) => connection,
+                None => self.connect().await?,
+            };
+            match connection.try_send(request).await {
+                Ok(response) => return Ok((connection, response)),
+                // Not a byte of it was sent, so it is whole and can go over another connection.
+                Err((_, Some(back))) if was_kept => request = back,
+                Err((error, _)) => return Err(error),
+            }
+        }
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        connection: AppConnection<RequestBody>,
+        mut response: Response<Incoming>,
+        upgrade: Option<OnUpgrade>,
+    ) -> Response<ServerBody> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(upgrade) = upgrade {
+                self.tunnels
+                    .spawn(tunnel(connection, upgrade, self.stop.clone()));
+            }
+            return response.map(|_| ServerBody::empty());
+        }
+        remove_hop_by_hop(response.headers_mut(), false);
+        response.map(|body| ServerBody::app(AppBody::new(body, connection, Arc::clone(self))))
+    }
+
+    async fn connect(&self) -> Result<AppConnection<RequestBody>, SendError> {
+        let stream = TcpStream::connect(self.address).await;
+        AppConnection::new(stream.map_err(|error| SendError::NotTaken(error.to_string()))?).await
+    }
+
+    fn take_idle(&self) -> Option<AppConnection<RequestBody>> {
+        let now = Instant::now();
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let mut connection = idle.pop()?;
+            if connection.is_usable(now, MAX_IDLE) {
+                return Some(connection);
+            }
+        }
+    }
+
+    fn clear_idle(&self) {
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// Takes a connection back whose answer was read to its end.
+    fn keep(&self, mut connection: AppConnection<RequestBody>) {
+        if connection.set_idle(Instant::now()) {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < KEPT {
+                idle.push(connection);
+            }
+        }
+    }
+}
+
+/// Another protocol was agreed on: its bytes are none of our business.
+async fn tunnel(
+    connection: AppConnection<RequestBody>,
+    upgrade: OnUpgrade,
+    stop: CancellationToken,
+) {
+    let Ok(client) = upgrade.await else { return };
+    let (app, early) = connection.into_upgraded().await;
+    let (mut client, mut app) = (TokioIo::new(client), TokioIo::new(app));
+    if client.write_all(&early).await.is_ok() {
+        relay(&mut client, &mut app, &stop).await;
+    }
+}
+
+async fn relay<A, B>(client: &mut A, app: &mut B, stop: &CancellationToken)
+where
+    A: AsyncRead + AsyncWrite + Unpin,
+    B: AsyncRead + AsyncWrite + Unpin,
+{
+    tokio::select! {
+        // Both sides have ended, or one has failed; that is all there is to know.
+        _ = copy_bidirectional(client, app) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// RFC 9110 §7.6.1: what concerns one connection only, and what `Connection` names. Trailers
+/// pass through, so `TE` and `Trailer` stay.
+fn remove_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
+    let named: Vec<header::HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .filter(|name| !matches!(*name, header::UPGRADE | header::TE))
+        .collect();
+    for name in named {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+    headers.remove(header::CONNECTION);
+    if keep_upgrade {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    } else {
+        headers.remove(header::UPGRADE);
+    }
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::UPGRADE) && headers.contains_key(header::CONNECTION)
+}
+
+/// hyper's client writes a whole URI as it is; an app expects the path.
+fn to_origin_form<B>(request: &mut Request<B>) {
+    if request.uri().scheme().is_some()
+        && let Some(path) = request.uri().path_and_query().cloned()
+    {
+        *request.uri_mut() = path.into();
+    }
+}
+
+/// The same request once more, if it changes nothing and has no body.
+fn again(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if !is_idempotent(request.method()) || !request.body().is_end_stream() {
+        return None;
+    }
+    let mut again = Request::new(RequestBody::Right(Empty::new()));
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
