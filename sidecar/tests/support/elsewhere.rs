@@ -1,0 +1,51 @@
+//! A test that needs an address that is not loopback runs itself again in a network namespace of
+//! its own, where it can have one and where nobody else is.
+
+use std::net::IpAddr;
+use std::process::Command;
+
+/// An address of the namespace that is not loopback (RFC 5737: for documentation).
+pub const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 77));
+
+const INSIDE: &str = "WS_TEST_INSIDE_NAMESPACE";
+
+/// `true`: this is the run inside, the test is to be done. `false`: it was done inside, or it is
+/// skipped because no namespace can be made here.
+#[must_use]
+pub fn inside(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        for command in [
+            "ip link set lo up".to_owned(),
+            format!("ip address add {ADDRESS}/32 dev lo"),
+        ] {
+            assert!(run(&command).status.success(), "{command}");
+        }
+        return true;
+    }
+    let namespace = if rustix::process::geteuid().is_root() {
+        "-n"
+    } else {
+        "-rn"
+    };
+    let possible = run(&format!("unshare {namespace} ip link set lo up"));
+    if !possible.status.success() {
+        let why = String::from_utf8_lossy(&possible.stderr).trim().to_owned();
+        eprintln!(
+            "SKIPPED {test}: no network namespace can be made here ({why}); run it as root, with iproute2"
+        );
+        return false;
+    }
+    let status = Command::new("unshare")
+        .arg(namespace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .unwrap();
+    assert!(status.success(), "{test} failed in its network namespace");
+    false
+}
+
+fn run(command: &str) -> std::process::Output {
+    Command::new("sh").args(["-c", command]).output().unwrap()
+}

@@ -1,0 +1,69 @@
+//! What the tests drive the real program with: a gateway process, an app that records its
+//! callbacks, WebSocket clients that behave, and raw sockets for those that do not.
+//!
+//! Nothing waits for a length of time where it can wait for an event; every wait has the same
+//! generous deadline, so that a busy machine makes a test slow and not red.
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test target uses a part of this"
+)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests: an unexpected error is a failure"
+)]
+
+pub mod app;
+pub mod client;
+pub mod elsewhere;
+pub mod gateway;
+pub mod http;
+pub mod raw;
+
+pub use app::{Answer, App, Call, Gate};
+pub use client::Client;
+pub use gateway::{Gateway, Launch};
+pub use raw::Raw;
+
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::time::Duration;
+
+/// How long anything may take that should happen.
+pub const PATIENCE: Duration = Duration::from_secs(40);
+
+/// Waits for what should happen soon.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not within {PATIENCE:?}: {what}"),
+    }
+}
+
+/// Asks again and again until there is an answer.
+pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    soon(what, asking).await
+}
+
+/// A port that is free on both families and that no outgoing connection takes meanwhile, as it
+/// lies below the range that the kernel chooses from.
+pub fn free_port() -> u16 {
+    let free = |port: &u16| {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()
+            && TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok()
+    };
+    std::iter::repeat_with(|| {
+        12_000 + u16::try_from(uuid::Uuid::new_v4().as_u128() % 20_000).unwrap()
+    })
+    .take(1000)
+    .find(free)
+    .expect("a free port")
+}
