@@ -27,6 +27,8 @@ pub fn classify(text: &str) -> Inbound<'_> {
         Ok(head) => Inbound::Json {
             kind: head.event.or(head.kind),
         },
+        // A key with half a surrogate pair is no text of ours, but the message is JSON.
+        Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => Inbound::Json { kind: None },
         Err(_) => Inbound::Text,
     }
 }
