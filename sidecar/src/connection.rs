@@ -101,8 +101,15 @@ impl Connection {
         look(&self.lock().identity)
     }
 
-    pub(crate) fn replace_identity(&self, identity: Identity) -> Identity {
-        std::mem::replace(&mut self.lock().identity, identity)
+    /// Another name and namespace, where they are given.
+    pub(crate) fn rename(&self, user: Option<&str>, namespace: Option<&str>) {
+        let mut shared = self.lock();
+        if let Some(user) = user {
+            shared.identity.user = user.into();
+        }
+        if let Some(namespace) = namespace {
+            shared.identity.namespace = Some(namespace.into());
+        }
     }
 
     /// Queues a frame. `recipients` share its bytes in the budget.

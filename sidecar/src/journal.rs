@@ -84,7 +84,7 @@ impl Journal {
         ))
     }
 
-    /// To be called before the app hears of the connection.
+    /// To be called before the app hears of the connection, and again when it has another name.
     pub fn opened(&self, connection: &Connection) {
         let line = connection.with_identity(|identity| Line {
             id: connection.id.to_string(),

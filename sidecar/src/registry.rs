@@ -8,7 +8,7 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::connection::Connection;
-use crate::identity::{ConnectionId, Identity};
+use crate::identity::ConnectionId;
 use crate::selector::{Selector, Start};
 
 #[derive(Debug, Default)]
@@ -135,17 +135,11 @@ impl Registration {
         let Some(connection) = index.by_id.get(&self.id).cloned() else {
             return;
         };
-        let before = connection.with_identity(Identity::clone);
-        let mut identity = before.clone();
-        if let Some(user) = user {
-            identity.user = user.into();
-        }
-        if let Some(namespace) = namespace {
-            identity.namespace = Some(namespace.into());
-        }
-        index.by_user.remove(&(before.user, self.id));
-        index.by_user.insert((Arc::clone(&identity.user), self.id));
-        connection.replace_identity(identity);
+        let name = || connection.with_identity(|identity| Arc::clone(&identity.user));
+        let before = name();
+        connection.rename(user, namespace);
+        index.by_user.remove(&(before, self.id));
+        index.by_user.insert((name(), self.id));
     }
 }
 
@@ -158,7 +152,7 @@ impl Drop for Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::Token;
+    use crate::identity::{Identity, Token};
     use crate::selector::{Access, Criteria};
 
     fn connect(registry: &Arc<Registry>, user: &str, token: Token) -> (Registration, ConnectionId) {

@@ -248,10 +248,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             namespace,
             broadcast: _,
         } = actions;
-        if action == Action::Open
-            && let Some(registration) = &self.registration
-        {
-            registration.refile(user.as_deref(), namespace.as_deref());
+        if action == Action::Open && (user.is_some() || namespace.is_some()) {
+            self.rename(user.as_deref(), namespace.as_deref());
         }
         for reply in replies {
             self.gateway.metrics.sent(1, 0);
@@ -262,6 +260,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         }
         if let Some(reason) = close {
             self.begin_close(&reason);
+        }
+    }
+
+    fn rename(&self, user: Option<&str>, namespace: Option<&str>) {
+        match &self.registration {
+            Some(registration) => registration.refile(user, namespace),
+            // Closing: nobody finds it any more, but the app still hears of it.
+            None => self.connection.rename(user, namespace),
+        }
+        if let Some(journal) = &self.gateway.journal {
+            journal.opened(&self.connection);
         }
     }
 
