@@ -1,3 +1,24 @@
 //! `ws-bench`: loads for the gateway and its peers, and what each cost them.
 
-fn main() {}
+#![allow(clippy::print_stderr, reason = "progress is for the one who waits")]
+#![allow(
+    clippy::cast_precision_loss,
+    reason = "counts and bytes become figures in tables"
+)]
+
+mod cli;
+mod engine;
+mod floor;
+mod load;
+mod machine;
+mod net;
+mod peer;
+mod process;
+mod report;
+mod run;
+mod target;
+mod wire;
+
+fn main() -> anyhow::Result<()> {
+    cli::main()
+}

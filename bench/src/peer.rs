@@ -1,0 +1,133 @@
+//! The servers that are compared, each started with what it needs.
+
+mod floor;
+mod gateway;
+mod nchan;
+mod node;
+mod pushpin;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::engine::{ClientId, Engine, Io, Manner, Script};
+use crate::process::Server;
+
+/// What every server is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub server_core: usize,
+    pub gateway: PathBuf,
+    /// Where peers are installed.
+    pub cache: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    Gateway,
+    NodeWs,
+    Midway,
+    Pushpin,
+    Nchan,
+    Floor,
+}
+
+impl Peer {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Gateway,
+        Self::NodeWs,
+        Self::Midway,
+        Self::Pushpin,
+        Self::Nchan,
+        Self::Floor,
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gateway => "ws-gateway",
+            Self::NodeWs => "node-ws",
+            Self::Midway => "midway",
+            Self::Pushpin => "pushpin",
+            Self::Nchan => "nchan",
+            Self::Floor => "floor",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|peer| peer.name() == name)
+    }
+
+    /// Whether it tells the app of events.
+    pub(crate) fn takes_callbacks(self) -> bool {
+        !matches!(self, Self::Floor | Self::Nchan)
+    }
+
+    /// Installs what is missing; the error says why the peer is left out.
+    pub(crate) fn prepare(self, setup: &Setup) -> anyhow::Result<()> {
+        match self {
+            Self::Gateway if !setup.gateway.is_file() => {
+                bail!("{} is not built", setup.gateway.display())
+            }
+            Self::NodeWs => node::install_ws(setup),
+            Self::Midway => node::install_midway(setup),
+            Self::Pushpin => pushpin::check(),
+            Self::Nchan => nchan::check(),
+            Self::Gateway | Self::Floor => Ok(()),
+        }
+    }
+
+    /// Starts the server and waits until a client gets in.
+    pub(crate) fn start(self, setup: &Setup, engine: &mut Engine) -> anyhow::Result<Server> {
+        let mut server = Server::new(setup.server_core)?;
+        let app = engine.io.app_port()?;
+        engine.io.target = match self {
+            Self::Gateway => gateway::start(setup, &mut server, app),
+            Self::NodeWs => node::start_ws(setup, &mut server, app),
+            Self::Midway => node::start_midway(setup, &mut server, app),
+            Self::Pushpin => pushpin::start(&mut server, app),
+            Self::Nchan => nchan::start(&mut server),
+            Self::Floor => floor::start(&mut server),
+        }?;
+        wait_until_ready(engine)
+            .with_context(|| format!("{} did not come up:\n{}", self.name(), server.log()))?;
+        Ok(server)
+    }
+}
+
+fn wait_until_ready(engine: &mut Engine) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        let mut probe = Probe::default();
+        engine.io.connect(Manner::default())?;
+        let soon = Instant::now() + Duration::from_secs(5);
+        engine.run(&mut probe, soon, |probe| probe.opened || probe.gone)?;
+        if probe.opened {
+            engine.io.close(0);
+            let soon = Instant::now() + Duration::from_secs(1);
+            engine.run(&mut probe, soon, |probe| probe.gone)?;
+            engine.io.hang_up();
+            // What starting left to do is not to be measured.
+            return engine.run_for(&mut Probe::default(), Duration::from_millis(300));
+        }
+        engine.io.hang_up();
+        engine.run_for(&mut probe, Duration::from_millis(50))?;
+    }
+    bail!("no client got in within 30 s")
+}
+
+#[derive(Debug, Default)]
+struct Probe {
+    opened: bool,
+    gone: bool,
+}
+
+impl Script for Probe {
+    fn opened(&mut self, _: &mut Io, _: ClientId) {
+        self.opened = true;
+    }
+
+    fn gone(&mut self, _: &mut Io, _: ClientId, _: Option<u16>) {
+        self.gone = true;
+    }
+}

@@ -1,0 +1,77 @@
+//! Servers on Node.js, written here by hand to do the gateway's work: `ws` and Midway.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use super::Setup;
+use crate::process::{Server, free_port, is_program};
+use crate::target::{Dialect, Target};
+
+const WS_SERVER: &str = include_str!("../../peers/node-ws/server.js");
+const WS_PACKAGE: &str = include_str!("../../peers/node-ws/package.json");
+
+pub(super) fn install_ws(setup: &Setup) -> anyhow::Result<()> {
+    install(setup, "node-ws", WS_PACKAGE, WS_SERVER)
+}
+
+pub(super) fn start_ws(setup: &Setup, server: &mut Server, app: u16) -> anyhow::Result<Target> {
+    start(setup, server, "node-ws", app)
+}
+
+pub(super) fn install_midway(_: &Setup) -> anyhow::Result<()> {
+    bail!("not written yet")
+}
+
+pub(super) fn start_midway(setup: &Setup, server: &mut Server, app: u16) -> anyhow::Result<Target> {
+    start(setup, server, "midway", app)
+}
+
+/// Into the cache, anew where the versions asked for have changed.
+fn install(setup: &Setup, name: &str, package: &str, program: &str) -> anyhow::Result<()> {
+    if !is_program("node") || !is_program("npm") {
+        bail!("node and npm are not installed");
+    }
+    let dir = home(setup, name);
+    fs::create_dir_all(&dir)?;
+    fs::write(dir.join("server.js"), program)?;
+    let listed = dir.join("package.json");
+    if dir.join("node_modules").is_dir()
+        && fs::read_to_string(&listed).is_ok_and(|listed| listed == package)
+    {
+        return Ok(());
+    }
+    fs::write(&listed, package)?;
+    let output = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--omit=dev"])
+        .current_dir(&dir)
+        .output()
+        .context("npm could not be run")?;
+    if !output.status.success() {
+        fs::remove_file(&listed)?;
+        bail!(
+            "npm install failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+fn start(setup: &Setup, server: &mut Server, name: &str, app: u16) -> anyhow::Result<Target> {
+    let port = free_port()?;
+    let program = home(setup, name).join("server.js");
+    let env = [("PORT", port.to_string()), ("APP_PORT", app.to_string())];
+    let env = [
+        (env[0].0, env[0].1.as_str()),
+        (env[1].0, env[1].1.as_str()),
+        ("NODE_ENV", "production"),
+    ];
+    server.spawn("node", &[&program.display().to_string()], &env)?;
+    Ok(Target::local(port, "/ws", port, Dialect::Gateway))
+}
+
+fn home(setup: &Setup, name: &str) -> PathBuf {
+    setup.cache.join(name)
+}

@@ -1,0 +1,14 @@
+//! Not written yet.
+
+use anyhow::bail;
+
+use crate::process::Server;
+use crate::target::Target;
+
+pub(super) fn check() -> anyhow::Result<()> {
+    bail!("not written yet")
+}
+
+pub(super) fn start(_: &mut Server, _: u16) -> anyhow::Result<Target> {
+    bail!("not written yet")
+}

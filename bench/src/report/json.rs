@@ -1,0 +1,33 @@
+//! Every sample in JSON.
+
+use serde_json::json;
+
+use crate::run::Results;
+
+pub(super) fn render(results: &Results) -> anyhow::Result<String> {
+    let samples: Vec<_> = results
+        .samples
+        .iter()
+        .map(|sample| {
+            json!({
+                "load": sample.load.name(),
+                "peer": sample.peer.name(),
+                "run": sample.run,
+                "metrics": sample.metrics,
+            })
+        })
+        .collect();
+    let skipped: Vec<_> = results
+        .skipped
+        .iter()
+        .map(|(what, why)| json!({"what": what, "why": why}))
+        .collect();
+    let all = json!({
+        "machine": results.machine,
+        "quick": results.quick,
+        "runs": results.runs,
+        "samples": samples,
+        "skipped": skipped,
+    });
+    Ok(serde_json::to_string_pretty(&all)? + "\n")
+}

@@ -1,0 +1,91 @@
+//! The tables in Markdown.
+
+use std::fmt::Write as _;
+
+use super::number;
+use super::spread::Spread;
+use crate::load::Load;
+use crate::peer::Peer;
+use crate::run::Results;
+
+pub(super) fn render(results: &Results) -> String {
+    let mut text = String::from("# Measurements\n\n");
+    let machine = &results.machine;
+    let _ = writeln!(
+        text,
+        "{}, Linux {}, {} cores (server on core {}, load on core {}), {}, {} interleaved run{}{}; load average at the start {}.\n",
+        machine.cpu,
+        machine.kernel,
+        machine.cores,
+        machine.server_core,
+        machine.load_core,
+        machine.date,
+        results.runs,
+        if results.runs == 1 { "" } else { "s" },
+        if results.quick { ", quick" } else { "" },
+        machine.load_average,
+    );
+    text.push_str(
+        "CPU is user and system time of the server's processes, in µs per operation; latencies are in ms; \
+         figures are medians with (min–max). *Ratio* is the gateway's figure over the peer's in the same run: below 1 the gateway is cheaper.\n",
+    );
+    let mut loads: Vec<Load> = Vec::new();
+    for sample in &results.samples {
+        if !loads.contains(&sample.load) {
+            loads.push(sample.load);
+        }
+    }
+    for load in loads {
+        table(&mut text, results, load);
+    }
+    if !results.skipped.is_empty() {
+        text.push_str("\n## Left out\n\n");
+        for (what, why) in &results.skipped {
+            let _ = writeln!(text, "- {what}: {}", why.lines().next().unwrap_or_default());
+        }
+    }
+    text
+}
+
+fn table(text: &mut String, results: &Results, load: Load) {
+    let columns = load.columns();
+    let _ = writeln!(text, "\n## {}\n\n{}\n", load.name(), load.about());
+    let heads: Vec<_> = columns.iter().map(|column| column.head).collect();
+    let _ = writeln!(text, "| | {} | ratio |", heads.join(" | "));
+    let _ = writeln!(text, "|---|{}---|", "---|".repeat(heads.len()));
+    for peer in Peer::ALL {
+        if !results
+            .samples
+            .iter()
+            .any(|sample| sample.load == load && sample.peer == peer)
+        {
+            continue;
+        }
+        let _ = write!(text, "| {} |", peer.name());
+        for column in columns {
+            let cell = results
+                .spread(load, peer, column.metric)
+                .map_or_else(|| "–".to_owned(), |s| cell(s, column.scale));
+            let _ = write!(text, " {cell} |");
+        }
+        let ratio = results.ratio(load, columns[0].metric, Peer::Gateway, peer);
+        let _ = writeln!(
+            text,
+            " {} |",
+            ratio.map_or_else(|| "–".to_owned(), |ratio| cell(ratio, 1.0))
+        );
+    }
+}
+
+fn cell(spread: Spread, scale: f64) -> String {
+    let Spread { min, median, max } = spread;
+    if min.total_cmp(&max).is_eq() {
+        return number(median * scale);
+    }
+    format!(
+        "{} ({}–{})",
+        number(median * scale),
+        number(min * scale),
+        number(max * scale)
+    )
+}
