@@ -1,1 +1,13 @@
-//! End-to-end tests on a real cluster, with the real programs.
+//! End-to-end tests on a real cluster, with the real programs: what the tests share.
+
+#![allow(clippy::print_stderr, reason = "tests speak to people")]
+
+pub mod app;
+pub mod chart;
+pub mod client;
+pub mod cluster;
+pub mod command;
+pub mod manifest;
+pub mod operator;
+pub mod settings_page;
+pub mod wait;

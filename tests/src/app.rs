@@ -1,0 +1,193 @@
+//! The example app in a namespace: its pods, what it heard, and what it asks of the gateway.
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::api::core::v1::{Container, Pod};
+use kube::ResourceExt;
+use kube::api::{ListParams, LogParams};
+use serde_json::Value as Json;
+
+use crate::client::Client;
+use crate::cluster::Namespace;
+use crate::command::kubectl;
+use crate::wait::{Look, until};
+
+/// The app's name, and that of everything it is made of.
+pub const APP: &str = "chat";
+
+/// The pods of the app, those that are going left out.
+pub async fn pods(namespace: &Namespace) -> Result<Vec<Pod>> {
+    let labels = ListParams::default().labels(&format!("app={APP}"));
+    let pods = namespace.api::<Pod>().list(&labels).await?;
+    Ok(pods
+        .items
+        .into_iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .collect())
+}
+
+/// Waits until the app has pods and all of them are ready.
+pub async fn ready_pods(namespace: &Namespace) -> Result<Vec<Pod>> {
+    until("the app's pods to be ready", || async {
+        let pods = pods(namespace).await?;
+        let ready = !pods.is_empty() && pods.iter().all(is_ready);
+        let seen: Vec<_> = pods
+            .iter()
+            .map(|pod| (pod.name_any(), pod.status.clone()))
+            .collect();
+        Ok(Look::when(ready, pods, format!("{seen:?}")))
+    })
+    .await
+}
+
+pub fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| {
+        all.iter()
+            .any(|one| one.type_ == "Ready" && one.status == "True")
+    })
+}
+
+/// The pod's gateway, if it has one.
+pub fn gateway(pod: &Pod) -> Option<&Container> {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.iter());
+    containers
+        .into_iter()
+        .flatten()
+        .find(|container| container.name == stanza::env::CONTAINER)
+}
+
+/// The value of a container's variable.
+pub fn variable<'a>(container: &'a Container, name: &str) -> Option<&'a str> {
+    let variables = container.env.as_ref()?;
+    variables
+        .iter()
+        .find(|variable| variable.name == name)?
+        .value
+        .as_deref()
+}
+
+/// One pod of the app as the tests talk to it.
+pub struct Talk<'a> {
+    namespace: &'a Namespace,
+    pod: String,
+}
+
+impl<'a> Talk<'a> {
+    pub fn to(namespace: &'a Namespace, pod: &Pod) -> Self {
+        Self {
+            namespace,
+            pod: pod.name_any(),
+        }
+    }
+
+    /// The callbacks that the app heard of one connection, in order, as it logged them.
+    pub async fn heard(&self, connection: &str) -> Result<Vec<Json>> {
+        let params = LogParams {
+            container: Some(APP.to_owned()),
+            ..LogParams::default()
+        };
+        let log = self.namespace.api::<Pod>().logs(&self.pod, &params).await?;
+        let lines = log
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Json>(line).ok());
+        Ok(lines
+            .filter(|line| line["conn_id"] == connection && line["action"].is_string())
+            .collect())
+    }
+
+    /// Waits until the last callback of that connection is `action`.
+    pub async fn hears(&self, connection: &str, action: &str) -> Result<Vec<Json>> {
+        until(&format!("the app to hear {action}"), || async {
+            let heard = self.heard(connection).await?;
+            let there = heard.last().is_some_and(|last| last["action"] == action);
+            let seen = format!("{heard:?}");
+            Ok(Look::when(there, heard, seen))
+        })
+        .await
+    }
+
+    /// The admin API, called from the app's container: it is for the pod only.
+    pub fn admin(&self, call: &str, body: Option<&Json>) -> Result<Json> {
+        let port = stanza::env::CLIENT_PORT;
+        let url = format!("http://localhost:{port}/tapr/ws/conn/{call}");
+        let body = body.map(|body| format!("--post-data={body}"));
+        let place = [
+            "-n",
+            &self.namespace.name,
+            "exec",
+            &self.pod,
+            "-c",
+            APP,
+            "--",
+            "wget",
+            "-qO-",
+        ];
+        let answer = kubectl(
+            place
+                .into_iter()
+                .chain(body.as_deref())
+                .chain([url.as_str()]),
+        )?;
+        serde_json::from_str(&answer).with_context(|| format!("{call} answered {answer:?}"))
+    }
+}
+
+/// The whole conversation of a client and the app through `url`: what an app author relies on.
+pub async fn converse(namespace: &Namespace, url: &str) -> Result<()> {
+    let pods = ready_pods(namespace).await?;
+    ensure!(
+        pods.len() == 1,
+        "the conversation needs an app with one pod, found {}",
+        pods.len()
+    );
+    let app = Talk::to(namespace, &pods[0]);
+
+    let mut ann = Client::connect(url, "ann", "nick=Annie; auth_token=t0ken").await?;
+    ensure!(ann.event("hello").await?["data"] == "hello, Annie");
+    // Beyond 2^53: a gateway that read the number would round it.
+    let message =
+        serde_json::json!({"event": "question", "data": {"n": 12_345_678_901_234_567_890_u64}});
+    ann.send(&message).await?;
+    let echo = ann.event("echo").await?;
+    ensure!(echo["data"] == message, "the data of {echo}");
+    ensure!(echo["user_name"] == "ann", "the user_name of {echo}");
+    ensure!(
+        echo["nick"] == "Annie",
+        "the Cookie header did not arrive: {echo}"
+    );
+    let connection = echo["conn_id"].as_str().context("no conn_id")?.to_owned();
+
+    let list = app.admin("list", None)?;
+    let user = list["data"]
+        .as_array()
+        .and_then(|users| users.iter().find(|user| user["name"] == "ann"));
+    let ids = user
+        .and_then(|user| user["conns"].as_array())
+        .context("ann is not listed")?;
+    ensure!(
+        ids.iter().any(|one| one["id"] == connection.as_str()),
+        "{connection} is not in {list}"
+    );
+
+    let close = serde_json::json!({"conns": [connection], "code": 4001, "reason": "enough"});
+    ensure!(app.admin("close", Some(&close))?["code"] == 0);
+    ensure!(ann.closed().await? == (4001, "enough".to_owned()));
+
+    let heard = app.hears(&connection, "close").await?;
+    let actions: Vec<_> = heard
+        .iter()
+        .filter_map(|line| line["action"].as_str())
+        .collect();
+    ensure!(
+        actions == ["open", "message", "close"],
+        "the app heard {actions:?}"
+    );
+    ensure!(
+        heard.iter().all(|line| line["user_name"] == "ann"),
+        "{heard:?}"
+    );
+    Ok(())
+}

@@ -1,0 +1,55 @@
+//! An AppManifest as the operator reports on it.
+
+use anyhow::{Context, Result};
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use serde_json::Value as Json;
+
+use crate::cluster::Namespace;
+use crate::wait::{Look, until};
+
+/// The AppManifest `name`, read without the operator's own types: as any other client sees it.
+pub async fn get(namespace: &Namespace, name: &str) -> Result<DynamicObject> {
+    let kind = GroupVersionKind::gvk("ws.olares.com", "v1alpha1", "AppManifest");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "appmanifests");
+    let api: Api<DynamicObject> =
+        Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource);
+    api.get(name)
+        .await
+        .with_context(|| format!("AppManifest {name}"))
+}
+
+/// The condition of that type.
+pub fn condition<'a>(object: &'a DynamicObject, kind: &str) -> Option<&'a Json> {
+    let conditions = object.data.pointer("/status/conditions")?.as_array()?;
+    conditions
+        .iter()
+        .find(|condition| condition["type"] == kind)
+}
+
+/// Waits until the status is about the present spec and the condition has that value.
+pub async fn wait_for(
+    namespace: &Namespace,
+    name: &str,
+    kind: &str,
+    status: &str,
+) -> Result<DynamicObject> {
+    until(
+        &format!("AppManifest {name} to be {kind}={status}"),
+        || async {
+            let object = get(namespace, name).await?;
+            let observed = object
+                .data
+                .pointer("/status/observedGeneration")
+                .and_then(Json::as_i64);
+            let holds = observed == object.metadata.generation
+                && condition(&object, kind).is_some_and(|condition| condition["status"] == status);
+            let seen = object
+                .data
+                .get("status")
+                .map_or_else(|| "no status".to_owned(), Json::to_string);
+            Ok(Look::when(holds, object, seen))
+        },
+    )
+    .await
+}

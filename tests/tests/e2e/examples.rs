@@ -1,0 +1,19 @@
+//! The files in manifests/examples.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use e2e::cluster::{Namespace, root};
+use e2e::command::run;
+
+/// Here and not with the other pages, because here is a Helm.
+pub(crate) async fn the_one_file_is_what_the_chart_says(_: Arc<Namespace>) -> Result<()> {
+    run(
+        &root()
+            .join("manifests/examples/generate")
+            .display()
+            .to_string(),
+        ["--check"],
+    )
+    .map(drop)
+}

@@ -1,0 +1,95 @@
+//! What must hold on a real cluster, with the operator installed from its chart and running under
+//! its own ServiceAccount. `make e2e` starts a cluster and runs this in it.
+
+mod examples;
+mod invalid;
+mod rights;
+mod served;
+mod untouched;
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Result;
+use e2e::cluster::{self, Namespace};
+use e2e::operator;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+/// More than there are cores: tests mostly wait for pods.
+const AT_ONCE: usize = 4;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
+    if !arguments.list
+        && cluster::missing().is_none()
+        && let Err(error) = prepare()
+    {
+        eprintln!("e2e: {error:#}\n{}", operator::describe());
+        return ExitCode::FAILURE;
+    }
+    libtest_mimic::run(&arguments, trials()).exit_code()
+}
+
+fn prepare() -> Result<()> {
+    let started = Instant::now();
+    block_on(untouched::prepare())?;
+    operator::install()?;
+    eprintln!(
+        "e2e: the operator is installed after {} s",
+        started.elapsed().as_secs()
+    );
+    Ok(())
+}
+
+fn trials() -> Vec<Trial> {
+    macro_rules! trials {
+        ($($module:ident::$test:ident),+ $(,)?) => {
+            vec![$(trial(concat!(stringify!($module), "::", stringify!($test)), $module::$test)),+]
+        };
+    }
+    trials![
+        served::helm_install_of_the_example,
+        served::kubectl_apply_of_the_one_file,
+        served::an_app_manifest_beside_a_running_app,
+        served::a_changed_stanza,
+        served::a_removed_stanza,
+        untouched::an_app_without_the_stanza,
+        invalid::a_wrong_port_in_an_app_manifest,
+        invalid::a_wrong_port_in_a_chart,
+        rights::the_operator_is_no_admin,
+        examples::the_one_file_is_what_the_chart_says,
+    ]
+}
+
+/// One test in a namespace of its own, which is described if the test fails.
+fn trial<F, Fut>(name: &'static str, test: F) -> Trial
+where
+    F: Fn(Arc<Namespace>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<()>>,
+{
+    Trial::ignorable_test(name, move || {
+        if let Some(why) = cluster::missing() {
+            return Ok(Completion::ignored_with(format!("SKIPPED, {why}")));
+        }
+        block_on(async {
+            let namespace = Arc::new(Namespace::create("e2e").await?);
+            let outcome = test(Arc::clone(&namespace)).await;
+            if let Err(error) = outcome {
+                anyhow::bail!("{error:#}\n\n{}", namespace.describe());
+            }
+            namespace.delete().await
+        })
+        .map(|()| Completion::Completed)
+        .map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}
+
+fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
+}
