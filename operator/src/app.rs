@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::{Map, Value as Json};
 use stanza::problem::Problems;
@@ -10,6 +11,9 @@ use stanza::{Entrance, Manifest, WebSocket};
 use crate::api::{AppManifest, AppManifestStatus};
 use crate::names;
 use crate::reason::Reason;
+
+/// How long the objects of one `apply` or `install` may take to arrive.
+const YOUTH: SignedDuration = SignedDuration::from_mins(1);
 
 /// Which AppManifest is meant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,7 +34,7 @@ pub struct App {
     /// The AppManifest is being deleted.
     pub leaving: bool,
     /// The order of creation decides between two apps that claim one pod.
-    pub created: String,
+    pub created: Option<Timestamp>,
     pub stanza: Stanza,
     pub warnings: Problems,
     pub status: AppManifestStatus,
@@ -76,10 +80,7 @@ impl App {
             source: object.labels().get(names::SOURCE).cloned(),
             held: object.annotations().contains_key(names::HOLD),
             leaving: object.metadata.deletion_timestamp.is_some(),
-            created: object
-                .creation_timestamp()
-                .map(|time| time.0.to_string())
-                .unwrap_or_default(),
+            created: object.creation_timestamp().map(|time| time.0),
             stanza,
             warnings,
             status: object.status.unwrap_or_default(),
@@ -94,6 +95,11 @@ impl App {
             Stanza::Invalid { service, .. } => service.as_deref(),
             Stanza::Valid { service, .. } => service.as_deref().ok(),
         }
+    }
+
+    pub fn is_young(&self, now: Timestamp) -> bool {
+        self.created
+            .is_some_and(|created| now.duration_since(created) < YOUTH)
     }
 
     /// Whether a controller has anything to do because `other` became this. The status is ours.

@@ -1,11 +1,14 @@
 //! What the operator knows of the cluster, for every reader the same.
 
 mod facts;
+mod pending;
 mod progress;
 mod store;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
 
 use crate::app::{App, AppId};
 use crate::injection::Claim;
@@ -15,6 +18,7 @@ pub use facts::{
     Budget, DaemonSetFacts, DeploymentFacts, PodFacts, Port, ServiceFacts, StatefulSetFacts,
     WorkloadFacts,
 };
+pub use pending::{Pending, Ticket};
 pub use progress::Progress;
 pub use store::{Change, Facts, Store, chain};
 
@@ -27,6 +31,8 @@ pub struct Cluster {
     pub stateful_sets: Store<StatefulSetFacts>,
     pub daemon_sets: Store<DaemonSetFacts>,
     pub budgets: Store<Budget>,
+    /// Namespaces whose apps a source is about to tell.
+    pub pending: Pending,
 }
 
 /// The apps of one namespace with their entrance Services, as they were when asked for.
@@ -134,6 +140,13 @@ impl Cluster {
 }
 
 impl Claims {
+    /// A young app whose Service is not there: most likely it comes with the same `apply`.
+    pub fn awaits_service(&self, now: Timestamp) -> bool {
+        self.0
+            .iter()
+            .any(|(app, service)| service.is_none() && app.service().is_some() && app.is_young(now))
+    }
+
     pub fn borrow(&self) -> Vec<Claim<'_>> {
         self.0
             .iter()

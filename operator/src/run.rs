@@ -50,7 +50,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let helm = settings.sources.helm_releases.then(|| {
         Arc::new(HelmReleases::new(Writer {
             client: client.clone(),
-            cluster: Arc::clone(&cluster),
+            triggers: triggers.clone(),
             source: helm_release::SOURCE,
         }))
     });

@@ -7,18 +7,21 @@ mod admit;
 mod review;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::cluster::Cluster;
 use crate::events::Notices;
 use crate::injection::Rules;
 use crate::metrics::Metrics;
+use crate::reason::Reason;
 
 pub use admit::{Answer, admit};
 
@@ -31,6 +34,9 @@ pub const PROBE: &str = "ws.olares.com/probe";
 
 /// The API server sends objects of at most 3 MiB, twice in an update.
 const LONGEST: usize = 8 << 20;
+/// How long a pod may be kept waiting: well below the API server's own patience of 3 s.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 pub struct Webhook {
     pub cluster: Arc<Cluster>,
@@ -54,7 +60,7 @@ impl Webhook {
             }
         };
         let answer = if path == PODS {
-            self.pod(&body)
+            self.pod(&body).await
         } else {
             Self::manifest(&body)
         };
@@ -69,9 +75,9 @@ impl Webhook {
         response
     }
 
-    fn pod(&self, body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {
+    async fn pod(&self, body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {
         let review = review::Review::parse(body)?;
-        let answer = admit(&review, &self.cluster, &self.rules);
+        let answer = self.decide(&review).await;
         self.metrics.admitted(answer.decision, answer.reason);
         if !review.dry_run() {
             for notice in answer.notices {
@@ -79,6 +85,29 @@ impl Webhook {
             }
         }
         json(&review.answer(answer.patch.as_ref(), &answer.warnings)?)
+    }
+
+    /// Waits a little where the pod's app is about to be known: a pod that came too early would
+    /// have to be restarted.
+    async fn decide(&self, review: &review::Review<'_>) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        let namespace = review.namespace();
+        let settled = self.cluster.pending.settled(namespace);
+        // Too late is no error: the pod is decided on with what is known.
+        let _ = tokio::time::timeout_at(deadline, settled).await;
+        loop {
+            let answer = admit(review, &self.cluster, &self.rules);
+            let early = answer.reason == Reason::NotEntrance
+                && Instant::now() < deadline
+                && self
+                    .cluster
+                    .claims(namespace)
+                    .awaits_service(Timestamp::now());
+            if !early {
+                return answer;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 
     fn manifest(body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {

@@ -6,9 +6,8 @@ use std::time::Duration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client};
 use serde_json::json;
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -121,70 +120,40 @@ impl Keeper {
         Ok(())
     }
 
-    /// The Secret's CAs as they should be now; of several replicas one writes, all read.
+    /// The Secret's CAs as they should be now; of several replicas one writes, all read. The
+    /// Secret itself is there from the start, empty: whoever installs us also removes it.
     async fn authorities(&self, now: OffsetDateTime) -> Result<Authorities, Error> {
         let failed = |source| Error::Secret {
             name: self.secret.clone(),
             source,
         };
         loop {
-            let found = self.secrets.get_opt(&self.secret).await.map_err(failed)?;
-            let written = match found {
-                None => {
-                    let authorities = Authorities::new(self.lifetimes.authority, now)?;
-                    let secret = self.secret(&authorities, None);
-                    let created = self.secrets.create(&PostParams::default(), &secret).await;
-                    created.map(|_| authorities)
-                }
-                Some(secret) => {
-                    let data = secret.data.clone().unwrap_or_default();
-                    let present = Authorities::from_data(&data);
-                    let tended = match &present {
-                        Ok(present) => present.tended(self.lifetimes.authority, now)?,
-                        Err(error) => {
-                            warn!(error = %chain(error), "the CA's Secret is replaced");
-                            Authorities::new(self.lifetimes.authority, now)?
-                        }
-                    };
-                    if present.is_ok_and(|present| present == tended) {
-                        return Ok(tended);
-                    }
-                    let secret = self.secret(&tended, secret.resource_version());
-                    let replaced = self
-                        .secrets
-                        .replace(&self.secret, &PostParams::default(), &secret)
-                        .await;
-                    replaced.map(|_| tended)
-                }
+            let mut secret = self.secrets.get(&self.secret).await.map_err(failed)?;
+            let data = secret.data.take().unwrap_or_default();
+            let lifetime = self.lifetimes.authority;
+            let present = Authorities::from_data(&data).ok();
+            let tended = match &present {
+                Some(present) => present.tended(lifetime, now)?,
+                None => Authorities::new(lifetime, now)?,
             };
+            if present.as_ref() == Some(&tended) {
+                return Ok(tended);
+            }
+            secret.data = Some(tended.to_data());
+            // With the resourceVersion that was read, so that of two writers one fails.
+            let written = self
+                .secrets
+                .replace(&self.secret, &PostParams::default(), &secret)
+                .await;
             match written {
-                Ok(authorities) => {
+                Ok(_) => {
                     info!(secret = self.secret, "certificate authorities written");
-                    return Ok(authorities);
+                    return Ok(tended);
                 }
                 // Another replica was first: read what it wrote.
                 Err(kube::Error::Api(error)) if error.code == 409 => {}
                 Err(source) => return Err(failed(source)),
             }
-        }
-    }
-
-    fn secret(&self, authorities: &Authorities, resource_version: Option<String>) -> Secret {
-        Secret {
-            metadata: ObjectMeta {
-                name: Some(self.secret.clone()),
-                resource_version,
-                labels: Some(
-                    [(
-                        "app.kubernetes.io/managed-by".to_owned(),
-                        names::MANAGER.to_owned(),
-                    )]
-                    .into(),
-                ),
-                ..ObjectMeta::default()
-            },
-            data: Some(authorities.to_data()),
-            ..Secret::default()
         }
     }
 

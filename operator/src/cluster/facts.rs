@@ -201,7 +201,7 @@ workload!(DaemonSetFacts, DaemonSet);
 #[derive(Clone, Debug)]
 pub struct Budget {
     pub name: String,
-    selector: Option<Selector>,
+    pub selector: Option<Selector>,
     pub allows: bool,
 }
 

@@ -31,7 +31,8 @@ pub trait Facts: Sized + Send + Sync + 'static {
     fn same_as(&self, other: &Self) -> bool;
 }
 
-/// Readers see whole objects; the only writer is [`Store::follow`].
+/// Readers see whole objects; the writer is [`Store::follow`], and who has just written an object
+/// itself and need not wait for the watch to say so.
 pub struct Store<T> {
     namespaces: RwLock<Namespaces<T>>,
     synced: latch::Sender<bool>,
@@ -210,7 +211,7 @@ impl<T: Facts> Store<T> {
 }
 
 impl<T: Facts> Change<T> {
-    fn matters(&self) -> bool {
+    pub fn matters(&self) -> bool {
         match (&self.before, &self.after) {
             (Some(before), Some(after)) => !after.same_as(before),
             (None, None) => false,

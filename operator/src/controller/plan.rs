@@ -90,13 +90,16 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         .collect();
     counts.summary = format!("{}/{}", counts.current, counts.wanted);
     let route = route(&validated, means.expose);
-    let leftovers = validated.app.as_ref().map_or_else(Vec::new, |app| {
-        let wanted = match (&route, &validated.entrance) {
-            (Route::Service(_), Some(entrance)) => Some(service::name(&entrance.name)),
-            _ => None,
-        };
-        service::leftovers(app, wanted.as_deref(), &validated.services)
-    });
+    let leftovers = match &validated.app {
+        Some(app) if !validated.holds_still() => {
+            let wanted = match (&route, &validated.entrance) {
+                (Route::Service(_), Some(entrance)) => Some(service::name(&entrance.name)),
+                _ => None,
+            };
+            service::leftovers(app, wanted.as_deref(), &validated.services)
+        }
+        _ => Vec::new(),
+    };
     Plan {
         id: validated.id,
         app: validated.app,
@@ -145,7 +148,7 @@ fn step(
     let due = match due(member, &validated.id.name) {
         Ok(due) => due,
         Err(verdict) => {
-            if verdict.reason == Reason::AllInjected {
+            if verdict.reason == Reason::AllInjected || matches!(member.wish, Wish::None(_)) {
                 means.repairs.healed(namespace, &workload.workload);
             }
             return (verdict, None, None);

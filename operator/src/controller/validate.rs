@@ -57,6 +57,11 @@ impl Verdict {
 }
 
 impl Validated {
+    /// The app's manifest has a mistake or a gap: what is there stays as it is.
+    pub(super) fn holds_still(&self) -> bool {
+        self.app.is_some() && holds_still(self.accepted.reason)
+    }
+
     pub(super) fn websocket(&self) -> Option<&WebSocket> {
         match &self.app.as_ref()?.stanza {
             Stanza::Valid { websocket, .. } => Some(websocket),

@@ -4,7 +4,8 @@
 mod decode;
 mod revision;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -15,7 +16,7 @@ use tracing::{info, warn};
 
 use super::{Document, Error, Writer};
 use crate::app::{App, AppId};
-use crate::cluster::{Change, Store};
+use crate::cluster::{Change, Store, Ticket};
 use crate::queue::Queue;
 use revision::Revision;
 
@@ -31,6 +32,8 @@ pub struct HelmReleases {
     revisions: Store<Revision>,
     /// A release is named by namespace and name, as its AppManifest is.
     queue: Queue<AppId>,
+    /// For releases whose pods are on their way: admission waits for us.
+    tickets: Mutex<HashMap<AppId, Ticket>>,
     writer: Writer,
 }
 
@@ -40,6 +43,7 @@ impl HelmReleases {
             client: writer.client.clone(),
             revisions: Store::default(),
             queue: Queue::default(),
+            tickets: Mutex::default(),
             writer,
         }
     }
@@ -58,7 +62,7 @@ impl HelmReleases {
         let worked = async {
             self.revisions.synced().await;
             // Releases that went while we were away.
-            for app in self.writer.cluster.apps.all() {
+            for app in self.writer.apps().all() {
                 self.app(&app);
             }
             self.queue
@@ -76,14 +80,29 @@ impl HelmReleases {
     }
 
     fn changed(&self, change: &Change<Revision>) {
+        let release = |revision: &Revision| AppId::new(&change.namespace, &revision.release);
+        if let Some(after) = change.after.as_ref()
+            && after.status == revision::Status::Pending
+        {
+            let ticket = self
+                .writer
+                .triggers
+                .cluster
+                .pending
+                .enter(&change.namespace);
+            self.tickets().insert(release(after), ticket);
+        }
         for revision in change.sides() {
-            let release = AppId::new(&change.namespace, &revision.release);
-            // At once: the app's pods are on their way.
-            self.queue.add(release, Duration::ZERO);
+            self.queue.add(release(revision), Duration::ZERO);
         }
     }
 
+    fn tickets(&self) -> MutexGuard<'_, HashMap<AppId, Ticket>> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn reconcile(&self, release: AppId) -> Result<Option<Duration>, Error> {
+        let _until_read = self.tickets().remove(&release);
         let mut revisions = self.revisions.in_namespace(&release.namespace);
         revisions.retain(|revision| revision.release == release.name);
         let Some(chosen) = revision::choose(&revisions) else {
@@ -97,7 +116,7 @@ impl HelmReleases {
             }
             None => self.writer.remove(&release).await?,
         }
-        Ok(chosen.look_again)
+        Ok(None)
     }
 
     /// `None`: the release's chart asks for no WebSocket.

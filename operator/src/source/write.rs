@@ -1,8 +1,6 @@
 //! What the sources have in common: one AppManifest per app, written and removed by its source
 //! alone.
 
-use std::sync::Arc;
-
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource};
 use serde_json::{Map, Value as Json, json};
@@ -10,8 +8,9 @@ use stanza::node::Node;
 use tracing::info;
 
 use crate::api::AppManifest;
-use crate::app::AppId;
-use crate::cluster::Cluster;
+use crate::app::{App, AppId};
+use crate::cluster::Store;
+use crate::controller::Triggers;
 use crate::names;
 
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +69,7 @@ fn pick(map: &Node, keys: &[&str]) -> Json {
 #[derive(Clone)]
 pub struct Writer {
     pub client: Client,
-    pub cluster: Arc<Cluster>,
+    pub triggers: Triggers,
     /// The source label's value.
     pub source: &'static str,
 }
@@ -79,7 +78,7 @@ impl Writer {
     /// `held`: the source is in the middle of a change, so nothing is to be rolled yet.
     /// An AppManifest of another source, or by hand, wins and is left alone.
     pub async fn write(&self, app: &AppId, document: &Document, held: bool) -> Result<(), Error> {
-        let found = self.cluster.apps.get(&app.namespace, &app.name);
+        let found = self.apps().get(&app.namespace, &app.name);
         if let Some(other) = found.filter(|found| found.source.as_deref() != Some(self.source)) {
             let winner = other
                 .source
@@ -108,19 +107,26 @@ impl Writer {
             "spec": document.0,
         });
         let params = PatchParams::apply(names::MANAGER).force();
-        self.manifests(app)
+        let written = self
+            .manifests(app)
             .patch(&app.name, &params, &Patch::Apply(&body))
             .await
-            .map(drop)
             .map_err(|source| Error::Write {
                 app: app.clone(),
                 source,
-            })
+            })?;
+        // Admission knows it from now on, before the watch says so.
+        let read = App::read(written);
+        let change = self.apps().put(&app.namespace, &app.name, Some(read));
+        if change.matters() {
+            self.triggers.app(&change);
+        }
+        Ok(())
     }
 
     /// Removes what this source wrote; anything else stays.
     pub async fn remove(&self, app: &AppId) -> Result<(), Error> {
-        let found = self.cluster.apps.get(&app.namespace, &app.name);
+        let found = self.apps().get(&app.namespace, &app.name);
         let Some(found) = found.filter(|found| found.source.as_deref() == Some(self.source)) else {
             return Ok(());
         };
@@ -142,6 +148,10 @@ impl Writer {
                 source,
             }),
         }
+    }
+
+    pub fn apps(&self) -> &Store<App> {
+        &self.triggers.cluster.apps
     }
 
     fn manifests(&self, app: &AppId) -> Api<AppManifest> {

@@ -66,7 +66,13 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
             let reason = Reason::AlreadyCurrent;
             ("already-current", reason, String::new(), None)
         }
-        Decision::Skip(skip) => ("skip", skip.reason, skip.message, None),
+        Decision::Skip(skip) => {
+            let message = match skip.app {
+                Some(app) => format!("app {app}: {}", skip.message),
+                None => skip.message,
+            };
+            ("skip", skip.reason, message, None)
+        }
     };
     let warnings = match reason.weight() {
         Weight::Warning => vec![warning(reason, &message)],

@@ -1,7 +1,6 @@
 //! The revisions of a release, and which of them counts (pure).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::ResourceExt;
@@ -35,7 +34,6 @@ pub(super) struct Chosen<'a> {
     pub(super) revision: &'a Revision,
     /// Helm is at work: its own new pods get the new settings, and nothing is rolled by us.
     pub(super) held: bool,
-    pub(super) look_again: Option<Duration>,
 }
 
 impl Facts for Revision {
@@ -78,7 +76,6 @@ pub(super) fn choose(revisions: &[Arc<Revision>]) -> Option<Chosen<'_>> {
         return Some(Chosen {
             revision: last,
             held: true,
-            look_again: None,
         });
     }
     let revision =
@@ -86,7 +83,6 @@ pub(super) fn choose(revisions: &[Arc<Revision>]) -> Option<Chosen<'_>> {
     Some(Chosen {
         revision,
         held: last.status == Status::Uninstalling,
-        look_again: None,
     })
 }
 
