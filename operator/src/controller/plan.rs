@@ -223,14 +223,20 @@ fn settled(member: &Assessed) -> Verdict {
     let all = member.pods.len();
     let ready = member.pods.iter().filter(|pod| pod.ready).count();
     if all == 0 {
-        Verdict::new(Reason::NoPods, "no pods")
-    } else if ready < all || member.workload.progress == Progress::Mixed {
-        Verdict::new(
-            Reason::PodsNotReady,
-            format!("{ready} of {all} pods are ready"),
-        )
-    } else {
-        Verdict::new(Reason::AllInjected, format!("{all} pods have the gateway"))
+        return Verdict::new(Reason::NoPods, "no pods");
+    }
+    match member.workload.progress {
+        Progress::Failed => Verdict::new(Reason::RolloutFailed, "the rollout did not finish"),
+        Progress::Mixed | Progress::Starting => {
+            Verdict::new(Reason::PodsNotReady, "a rollout is under way")
+        }
+        _ if ready < all => {
+            let message = format!("{ready} of {all} pods are ready");
+            Verdict::new(Reason::PodsNotReady, message)
+        }
+        Progress::Settled | Progress::Paused | Progress::OnDelete => {
+            Verdict::new(Reason::AllInjected, format!("{all} pods have the gateway"))
+        }
     }
 }
 

@@ -136,8 +136,12 @@ fn ready(plan: &Plan, injected: &Verdict, routed: &Verdict) -> Verdict {
     if !matches!(routed.reason, Reason::ServiceApplied | Reason::ExposeNone) {
         return routed.clone();
     }
-    if counts.ready < counts.wanted {
-        let message = format!("{} of {} pods are ready", counts.ready, counts.wanted);
+    let unready = plan
+        .steps
+        .iter()
+        .find(|step| step.verdict.reason == Reason::PodsNotReady);
+    if let Some(step) = unready {
+        let message = format!("{}: {}", step.workload.workload, step.verdict.message);
         return Verdict::new(Reason::PodsNotReady, message);
     }
     Verdict::new(
@@ -184,18 +188,22 @@ fn tell(controller: &Controller, app: &App, applied: &Applied, status: &AppManif
         .within(&app.id.namespace);
     let mut regarding = k8s_openapi::api::core::v1::ObjectReference::from(regarding);
     regarding.uid = Some(app.uid.clone());
-    let tell = |verdict: &Verdict| {
+    let tell = |reason, message: &str| {
         controller.notices.tell(Notice {
             regarding: regarding.clone(),
-            reason: verdict.reason,
-            message: verdict.message.clone(),
+            reason,
+            message: message.to_owned(),
         });
     };
     if app.status.conditions != status.conditions || app.status.workloads != status.workloads {
-        tell(&applied.plan.accepted);
-        tell(&applied.routed);
-        for (_, verdict) in &applied.plan.strays {
-            tell(verdict);
+        for verdict in [&applied.plan.accepted, &applied.routed] {
+            tell(verdict.reason, &verdict.message);
+        }
+        for (pod, verdict) in &applied.plan.strays {
+            tell(
+                verdict.reason,
+                &format!("pod {}: {}", pod.name, verdict.message),
+            );
         }
     }
 }

@@ -134,7 +134,7 @@ impl Case {
 
     #[track_caller]
     fn rolls(self, reason: Reason, annotation: &str) {
-        self.check(reason, Some(Trigger::Annotate(annotation.to_owned())));
+        self.check(reason, Some(&Trigger::Annotate(annotation.to_owned())));
     }
 
     #[track_caller]
@@ -143,10 +143,10 @@ impl Case {
     }
 
     #[track_caller]
-    fn check(self, reason: Reason, roll: Option<Trigger>) {
+    fn check(self, reason: Reason, roll: Option<&Trigger>) {
         let plan = self.planned(&Repairs::default());
         let step = &plan.steps[0];
-        assert_eq!((step.verdict.reason, &step.roll), (reason, &roll));
+        assert_eq!((step.verdict.reason, step.roll.as_ref()), (reason, roll));
     }
 }
 
@@ -220,7 +220,7 @@ fn each_roll_says_something_new() {
     case("aaaa.1", None).rolls(Reason::RollStale, "aaaa.2");
     case("bbbb.7", None).rolls(Reason::RollStale, "aaaa");
     case("none.1", Some(no_stanza())).rolls(Reason::RollUnwanted, "none.2");
-    case("bbbb", Some(no_stanza())).check(Reason::RollUnwanted, Some(Trigger::Remove));
+    case("bbbb", Some(no_stanza())).check(Reason::RollUnwanted, Some(&Trigger::Remove));
 }
 
 #[test]
