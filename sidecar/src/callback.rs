@@ -5,10 +5,12 @@ pub mod answer;
 pub mod client;
 pub mod delivery;
 pub mod event;
+pub mod target;
 
 pub use answer::Actions;
 pub use delivery::{Delivery, Outcome};
 pub use event::{Action, Event, EventKind};
+pub use target::Target;
 
 use bytes::Bytes;
 use http::{Request, StatusCode};

@@ -1,14 +1,14 @@
 //! What all sessions, the admin API and the heartbeat share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use stanza::CallbackTarget;
 use stanza::settings;
 use tokio::time::Instant;
 
 use crate::budget::Budget;
-use crate::callback::{Delivery, Transport};
+use crate::callback::{Delivery, Target, Transport};
 use crate::connection::Push;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -25,14 +25,40 @@ pub struct Gateway<T> {
     pub metrics: Metrics,
     pub journal: Option<Journal>,
     started: Instant,
+    /// Connections that are open or about to be.
+    admitted: AtomicUsize,
     draining: AtomicBool,
 }
 
 /// The app, where one is configured. Without it messages go nowhere.
 #[derive(Debug)]
 pub struct App<T> {
-    pub target: CallbackTarget,
+    pub target: Target,
     pub delivery: Delivery<T>,
+}
+
+/// A connection's place under `limits.connections`; free again when dropped.
+#[derive(Debug)]
+pub struct Admission<T>(Arc<Gateway<T>>);
+
+impl<T> Admission<T> {
+    pub fn gateway(&self) -> &Arc<Gateway<T>> {
+        &self.0
+    }
+}
+
+impl<T> std::ops::Deref for Admission<T> {
+    type Target = Gateway<T>;
+
+    fn deref(&self) -> &Gateway<T> {
+        &self.0
+    }
+}
+
+impl<T> Drop for Admission<T> {
+    fn drop(&mut self) {
+        self.0.admitted.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// How a broadcast went.
@@ -51,7 +77,7 @@ impl<T: Transport> Gateway<T> {
         journal: Option<Journal>,
     ) -> Self {
         let app = app.map(|(target, transport)| App {
-            target,
+            target: Target::new(&target, &settings.routes.types),
             delivery: Delivery::new(transport, &settings.callback),
         });
         Self {
@@ -62,8 +88,16 @@ impl<T: Transport> Gateway<T> {
             metrics: Metrics::new(),
             journal,
             started: Instant::now(),
+            admitted: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// A place under `limits.connections`, if there is one.
+    pub fn admit(self: &Arc<Self>) -> Option<Admission<T>> {
+        let place = Admission(Arc::clone(self));
+        let before = self.admitted.fetch_add(1, Ordering::Relaxed);
+        (before < self.settings.limits.connections as usize).then_some(place)
     }
 
     /// The gateway's clock: milliseconds since it started.

@@ -153,10 +153,13 @@ fn announce(
     args: &ProcessArgs,
     clients: &TcpListener,
 ) -> anyhow::Result<()> {
-    let target = gateway
-        .app
-        .as_ref()
-        .map(|app| format!("http://localhost:{}{}", app.target.port, app.target.path));
+    let target = gateway.app.as_ref().map(|app| {
+        format!(
+            "http://{}{}",
+            app.target.host.to_str().unwrap_or_default(),
+            app.target.uri
+        )
+    });
     info!(
         clients = %clients.local_addr()?,
         path = %gateway.settings.routes.path,

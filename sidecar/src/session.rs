@@ -20,7 +20,7 @@ use tracing::debug;
 use crate::callback::event::{ClientMessage, OpenRequest};
 use crate::callback::{Action, Actions, Transport};
 use crate::connection::Connection;
-use crate::gateway::Gateway;
+use crate::gateway::Admission;
 use crate::inbound::{self, Inbound};
 use crate::metrics::MessageType;
 use crate::registry::Registration;
@@ -30,7 +30,7 @@ use rate::Rate;
 use socket::{Read, Socket};
 
 pub struct Session<S, T: Transport> {
-    gateway: Arc<Gateway<T>>,
+    gateway: Admission<T>,
     connection: Arc<Connection>,
     /// `None` once the connection is closing: then nobody finds it any more.
     registration: Option<Registration>,
@@ -44,7 +44,7 @@ pub struct Session<S, T: Transport> {
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     /// `early` are bytes that came behind the upgrade request.
     pub fn new(
-        gateway: Arc<Gateway<T>>,
+        gateway: Admission<T>,
         connection: Connection,
         request: OpenRequest,
         stream: S,
@@ -93,7 +93,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         self.charge();
         // Last, as everything before may have given the lane something to tell.
         let mut answered = false;
-        while let Poll::Ready(step) = self.lane.poll(context, &self.gateway, &self.connection) {
+        while let Poll::Ready(step) =
+            self.lane
+                .poll(context, self.gateway.gateway(), &self.connection)
+        {
             self.after_callback(step);
             answered = true;
         }

@@ -8,7 +8,6 @@ pub(crate) use jwt::Verifier;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -18,12 +17,12 @@ use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument as _, debug};
+use tracing::debug;
 
 use crate::callback::client::AppClient;
 use crate::callback::event::OpenRequest;
 use crate::connection::Connection;
-use crate::gateway::Gateway;
+use crate::gateway::{Admission, Gateway};
 use crate::identity::{ConnectionId, Identity};
 use crate::reply::{Reply, error};
 use crate::session::Session;
@@ -35,12 +34,7 @@ pub(crate) struct Door {
     gateway: Arc<Gateway<AppClient>>,
     verifier: Option<Verifier>,
     sessions: TaskTracker,
-    /// Connections that are open or about to be.
-    admitted: AtomicUsize,
 }
-
-/// A place under `limits.connections`; free again when dropped.
-struct Place(Arc<Door>);
 
 /// Why a client is not let in: the answer, and the value of the metric's label.
 #[derive(Debug)]
@@ -73,7 +67,6 @@ impl Door {
             gateway,
             verifier,
             sessions,
-            admitted: AtomicUsize::new(0),
         }
     }
 
@@ -120,51 +113,27 @@ impl Door {
             .and_then(|hook| hook.protocol)
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
-        let door = Arc::clone(self);
         let (head, connection) = describe(request, identity);
-        let task = async move {
+        let sessions = self.sessions.clone();
+        let enter = async move {
             match upgrade.await {
-                Ok(upgraded) => door.run(upgraded, connection, head, place).await,
+                // A task of its own, so that what the upgrade took is given back.
+                Ok(upgraded) => enter(&sessions, upgraded, place, connection, head),
                 Err(error) => debug!(%error, "client gone before the upgrade"),
             }
         };
-        self.sessions.spawn(task.in_current_span());
+        self.sessions.spawn(enter);
         Ok(switching(&accept, protocol))
     }
 
-    async fn run(
-        self: Arc<Self>,
-        upgraded: Upgraded,
-        connection: Connection,
-        head: OpenRequest,
-        _place: Place,
-    ) {
-        // Our server hands hyper nothing but TCP streams, so this holds for every upgrade.
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-            return;
+    fn place(&self) -> Result<Admission<AppClient>, Refused> {
+        let full = || {
+            try_again(
+                "connections",
+                "all connections are taken (limits.connections)",
+            )
         };
-        let stream = parts.io.into_inner();
-        let _ = stream.set_nodelay(true);
-        Session::new(
-            Arc::clone(&self.gateway),
-            connection,
-            head,
-            stream,
-            &parts.read_buf,
-        )
-        .await;
-    }
-
-    fn place(self: &Arc<Self>) -> Result<Place, Refused> {
-        let limit = self.gateway.settings.limits.connections as usize;
-        let place = Place(Arc::clone(self));
-        if self.admitted.fetch_add(1, Ordering::Relaxed) < limit {
-            return Ok(place);
-        }
-        Err(try_again(
-            "connections",
-            "all connections are taken (limits.connections)",
-        ))
+        self.gateway.admit().ok_or_else(full)
     }
 
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refused> {
@@ -209,10 +178,25 @@ impl Door {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.admitted.fetch_sub(1, Ordering::Relaxed);
-    }
+fn enter(
+    sessions: &TaskTracker,
+    upgraded: Upgraded,
+    place: Admission<AppClient>,
+    connection: Connection,
+    head: OpenRequest,
+) {
+    // Our server hands hyper nothing but TCP streams, so this holds for every upgrade.
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        return;
+    };
+    let stream = parts.io.into_inner();
+    sessions.spawn(Session::new(
+        place,
+        connection,
+        head,
+        stream,
+        &parts.read_buf,
+    ));
 }
 
 /// RFC 6455 §4.2.1: what a client has to send; its key's answer.

@@ -21,14 +21,19 @@ pub struct Actions {
 }
 
 impl Actions {
-    /// The later answer's wishes count where both have one.
-    pub fn merge(&mut self, later: Self) {
-        self.replies.extend(later.replies);
-        self.failed |= later.failed;
-        self.broadcast = later.broadcast.or(self.broadcast.take());
-        self.close = later.close.or(self.close.take());
-        self.user = later.user.or(self.user.take());
-        self.namespace = later.namespace.or(self.namespace.take());
+    /// What two answers to one event ask for; the later's wishes count where both have one.
+    pub fn both(earlier: Option<Box<Self>>, later: Option<Box<Self>>) -> Option<Box<Self>> {
+        let (mut earlier, later) = match (earlier, later) {
+            (Some(earlier), Some(later)) => (earlier, later),
+            (earlier, later) => return later.or(earlier),
+        };
+        earlier.replies.extend(later.replies);
+        earlier.failed |= later.failed;
+        earlier.broadcast = later.broadcast.or(earlier.broadcast.take());
+        earlier.close = later.close.or(earlier.close.take());
+        earlier.user = later.user.or(earlier.user.take());
+        earlier.namespace = later.namespace.or(earlier.namespace.take());
+        Some(earlier)
     }
 }
 

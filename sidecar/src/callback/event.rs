@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, header};
+use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
 use http_body_util::Full;
 use serde_json::Value as Json;
-use stanza::CallbackTarget;
-use stanza::field::UrlPath;
 
+use super::Target;
 use crate::connection::Connection;
 use crate::identity::{ConnectionId, Identity};
 
@@ -58,7 +57,7 @@ pub struct Event {
 /// An event, ready to be sent to one of the app's paths as often as it takes.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    path: UrlPath,
+    uri: Uri,
     host: HeaderValue,
     id: HeaderValue,
     traceparent: HeaderValue,
@@ -94,17 +93,10 @@ impl ClientMessage {
             Self::Binary(bytes) => bytes.len(),
         }
     }
-
-    pub fn kind(&self) -> Option<&str> {
-        match self {
-            Self::Json { kind, .. } => kind.as_deref(),
-            _ => None,
-        }
-    }
 }
 
 impl Event {
-    pub fn outgoing(&self, target: &CallbackTarget, connection: &Connection) -> Outgoing {
+    pub fn outgoing(&self, target: &Target, connection: &Connection) -> Outgoing {
         let id = format!("{}/{}", connection.id, self.seq);
         let body = connection.with_identity(|identity| self.body(connection.id, identity));
         Outgoing::new(
@@ -114,6 +106,13 @@ impl Event {
             connection.cookie.as_deref().cloned(),
             body.into(),
         )
+    }
+
+    pub fn into_message_kind(self) -> Option<Box<str>> {
+        match self.kind {
+            EventKind::Message(ClientMessage::Json { kind, .. }) => kind,
+            _ => None,
+        }
     }
 
     /// The fields in the order of the Olares page, ours behind them.
@@ -162,7 +161,7 @@ impl Event {
 }
 
 /// The close of a connection that an earlier run of the gateway left open.
-pub fn recovered_close(target: &CallbackTarget, id: ConnectionId, identity: &Identity) -> Outgoing {
+pub fn recovered_close(target: &Target, id: ConnectionId, identity: &Identity) -> Outgoing {
     let mut body = String::from("{\"data\":{}");
     push_envelope(&mut body, Action::Close, id, identity);
     if let Some(namespace) = &identity.namespace {
@@ -178,7 +177,7 @@ pub fn recovered_close(target: &CallbackTarget, id: ConnectionId, identity: &Ide
 
 impl Outgoing {
     fn new(
-        target: &CallbackTarget,
+        target: &Target,
         connection: ConnectionId,
         id: &str,
         cookie: Option<HeaderValue>,
@@ -190,8 +189,8 @@ impl Outgoing {
         let span = fastrand::u64(1..);
         let traceparent = format!("00-{:032x}-{span:016x}-01", connection.trace_id());
         Self {
-            path: target.path.clone(),
-            host: header(&format!("localhost:{}", target.port)),
+            uri: target.uri.clone(),
+            host: target.host.clone(),
             id: header(id),
             traceparent: header(&traceparent),
             cookie,
@@ -201,9 +200,9 @@ impl Outgoing {
 
     /// The same event for another path of the app.
     #[must_use]
-    pub fn to_path(&self, path: &UrlPath) -> Self {
+    pub fn to_uri(&self, uri: &Uri) -> Self {
         Self {
-            path: path.clone(),
+            uri: uri.clone(),
             ..self.clone()
         }
     }
@@ -211,9 +210,7 @@ impl Outgoing {
     pub fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = Method::POST;
-        if let Ok(uri) = self.path.as_str().parse() {
-            *request.uri_mut() = uri;
-        }
+        *request.uri_mut() = self.uri.clone();
         let headers = request.headers_mut();
         headers.insert(header::HOST, self.host.clone());
         headers.insert(
@@ -221,8 +218,8 @@ impl Outgoing {
             HeaderValue::from_static("application/json"),
         );
         headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        headers.insert("x-ws-event-id", self.id.clone());
-        headers.insert("traceparent", self.traceparent.clone());
+        headers.insert(EVENT_ID, self.id.clone());
+        headers.insert(TRACEPARENT, self.traceparent.clone());
         if let Some(cookie) = &self.cookie {
             headers.insert(header::COOKIE, cookie.clone());
         }
@@ -230,6 +227,8 @@ impl Outgoing {
     }
 }
 
+const EVENT_ID: HeaderName = HeaderName::from_static("x-ws-event-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const USER_AGENT: &str = concat!("ws-gateway/", env!("CARGO_PKG_VERSION"));
 
 // === impl OpenRequest ===

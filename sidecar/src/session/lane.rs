@@ -6,13 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use stanza::field::MessageType;
 use stanza::settings;
 
-use crate::callback::event::{ClientMessage, Event, EventKind, OpenRequest};
+use crate::callback::event::{ClientMessage, Event, EventKind, OpenRequest, Outgoing};
 use crate::callback::{Action, Actions, Outcome, Transport};
 use crate::connection::Connection;
-use crate::gateway::Gateway;
+use crate::gateway::{App, Gateway};
 use crate::ws::CloseReason;
 
 /// Bounded by `callback.queue` messages and [`MAX_WAITING`] bytes (one message is always taken);
@@ -207,7 +206,7 @@ fn forget<T: Transport>(gateway: &Gateway<T>, connection: &Connection) {
     }
 }
 
-/// Delivers one event, to the paths of `types` as well, and does what its answers ask for others.
+/// Delivers one event, to the paths of `types` as well.
 async fn tell<T: Transport>(
     event: Event,
     gateway: Arc<Gateway<T>>,
@@ -217,46 +216,36 @@ async fn tell<T: Transport>(
         return Outcome::Delivered(None);
     };
     let action = event.kind.action();
-    let first = event.outgoing(&app.target, &connection);
-    let also = match &event.kind {
-        EventKind::Message(message) => message.kind(),
-        EventKind::Open { .. } | EventKind::Close { .. } => None,
+    let outgoing = event.outgoing(&app.target, &connection);
+    let kind = event.into_message_kind();
+    let mut all = match deliver(&gateway, app, &outgoing, action).await {
+        Outcome::Delivered(actions) => actions,
+        lost => return lost,
     };
-    let wanted = |entry: &&MessageType| also == Some(entry.name.as_str());
-    let others = gateway
-        .settings
-        .routes
-        .types
-        .iter()
-        .filter(wanted)
-        .map(|entry| first.to_path(&entry.url));
-    let mut deliveries = vec![first.clone()];
-    deliveries.extend(others);
-    drop((first, event));
-    let mut all: Option<Box<Actions>> = None;
-    for outgoing in deliveries {
-        match app
-            .delivery
-            .deliver(&outgoing, action, &gateway.metrics)
-            .await
-        {
-            Outcome::Delivered(mut actions) => {
-                if let Some((selector, message)) = actions
-                    .as_mut()
-                    .and_then(|actions| actions.broadcast.take())
-                {
-                    gateway.broadcast(&selector, message).await;
-                }
-                all = match (all, actions) {
-                    (Some(mut earlier), Some(later)) => {
-                        earlier.merge(*later);
-                        Some(earlier)
-                    }
-                    (earlier, later) => later.or(earlier),
-                };
-            }
+    for uri in app.target.also(kind.as_deref()) {
+        match deliver(&gateway, app, &outgoing.to_uri(uri), action).await {
+            Outcome::Delivered(actions) => all = Actions::both(all, actions),
             lost => return lost,
         }
     }
     Outcome::Delivered(all)
+}
+
+/// Delivers to one path, and does what the answer asks for others.
+async fn deliver<T: Transport>(
+    gateway: &Gateway<T>,
+    app: &App<T>,
+    outgoing: &Outgoing,
+    action: Action,
+) -> Outcome {
+    let mut outcome = app
+        .delivery
+        .deliver(outgoing, action, &gateway.metrics)
+        .await;
+    if let Outcome::Delivered(Some(actions)) = &mut outcome
+        && let Some((selector, message)) = actions.broadcast.take()
+    {
+        gateway.broadcast(&selector, message).await;
+    }
+    outcome
 }

@@ -89,7 +89,7 @@ pub(crate) async fn act(stream: DuplexStream, mut rng: Rng) -> Story {
         }
         _ => {
             // Silent and deaf.
-            tokio::time::sleep(Duration::from_secs(300)).await;
+            tokio::time::sleep(Duration::from_mins(5)).await;
             Story {
                 sent,
                 exit: Exit::Silent,

@@ -70,7 +70,7 @@ async fn history(mut rng: Rng) -> Verdict {
         };
         let connection = Connection::new(id, identity, None, None);
         let session = tokio::spawn(Session::new(
-            Arc::clone(&gateway),
+            gateway.admit().unwrap(),
             connection,
             request,
             theirs,
@@ -88,7 +88,7 @@ async fn history(mut rng: Rng) -> Verdict {
     let mut hung = None;
     for (id, client, session) in clients {
         stories.insert(id.to_string(), client.await.unwrap());
-        if tokio::time::timeout(Duration::from_secs(3600), session)
+        if tokio::time::timeout(Duration::from_hours(1), session)
             .await
             .is_err()
         {
