@@ -32,6 +32,8 @@ const SLOW_AFTER: Duration = Duration::from_millis(20);
 /// Below the five seconds after which Node closes an idle connection, the shortest of the usual
 /// servers.
 const MAX_IDLE: Duration = Duration::from_secs(4);
+/// An app that hangs with a full backlog lets the kernel drop what knocks: it has not got anything.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 /// An answer that acts may be as large as an admin request; any other is read to keep the
 /// connection, up to the same size.
 const MAX_ANSWER: usize = 16 << 20;
@@ -127,6 +129,8 @@ impl AppClient {
 
     async fn connect(&self) -> Result<AppConnection<Full<Bytes>>, SendError> {
         let v6_first = self.prefer_v6.load(Ordering::Relaxed);
+        // Both families within the time for an answer, which would count as delivered.
+        let patience = CONNECT_WITHIN.min(self.timeout / 4);
         let mut refused = String::new();
         for v6 in [v6_first, !v6_first] {
             let ip = if v6 {
@@ -134,7 +138,9 @@ impl AppClient {
             } else {
                 IpAddr::V4(Ipv4Addr::LOCALHOST)
             };
-            match TcpStream::connect(SocketAddr::new(ip, self.port)).await {
+            let connecting = TcpStream::connect(SocketAddr::new(ip, self.port));
+            let connected = tokio::time::timeout(patience, connecting).await;
+            match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
                     self.prefer_v6.store(v6, Ordering::Relaxed);
                     return AppConnection::new(stream).await;

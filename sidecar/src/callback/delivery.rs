@@ -88,9 +88,15 @@ impl<T: Transport> Delivery<T> {
         }
     }
 
-    /// Sends until the app has it, however long that takes.
+    /// Sends until the app has certainly had it, at least once, however long that takes.
     pub async fn insist(&self, event: &Outgoing, action: Action, metrics: &Metrics) {
-        while let Outcome::NotDelivered = self.deliver(event, action, metrics).await {}
+        loop {
+            match self.deliver(event, action, metrics).await {
+                Outcome::Delivered(_) => return,
+                Outcome::NotDelivered => {}
+                Outcome::InDoubt => tokio::time::sleep(LONGEST_PAUSE).await,
+            }
+        }
     }
 }
 
@@ -137,8 +143,9 @@ impl Backoff {
             .until
             .checked_duration_since(Instant::now())
             .filter(|left| !left.is_zero())?;
-        // Half fixed, half random: a thousand connections must not come back in step.
-        let pause = asked.unwrap_or(self.step.mul_f64(0.5 + fastrand::f64() / 2.0));
+        // Half fixed, half random: a thousand connections must not come back in step. On top of
+        // what the app asked for, as that may be no time at all.
+        let pause = asked.unwrap_or_default() + self.step.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.step = (self.step * 2).min(LONGEST_PAUSE);
         Some(pause.min(left))
     }

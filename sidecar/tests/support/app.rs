@@ -446,7 +446,7 @@ impl Answer {
             self.body.len()
         );
         for (name, value) in &self.headers {
-            head += &format!("{name}: {value}\r\n");
+            head.extend([name, ": ", value, "\r\n"]);
         }
         [format!("{head}\r\n").as_bytes(), &self.body].concat()
     }

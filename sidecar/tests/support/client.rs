@@ -140,7 +140,7 @@ impl Client {
         while let Some(message) = soon("the end of the connection", self.socket.next()).await {
             match message {
                 Ok(Message::Close(Some(CloseFrame { code, reason }))) => {
-                    closed = Some((code.into(), reason.to_string()))
+                    closed = Some((code.into(), reason.to_string()));
                 }
                 Ok(Message::Close(None)) => closed = Some((1005, String::new())),
                 Ok(_) => {}

@@ -168,11 +168,11 @@ pub fn header(fin: bool, opcode: u8, len: u64) -> Vec<u8> {
     match len {
         0..=125 => bytes.push(0x80 | u8::try_from(len).unwrap()),
         126..=0xFFFF => {
-            bytes.push(0x80 | 126);
+            bytes.push(0x80 | 0x7E);
             bytes.extend_from_slice(&u16::try_from(len).unwrap().to_be_bytes());
         }
         _ => {
-            bytes.push(0x80 | 127);
+            bytes.push(0x80 | 0x7F);
             bytes.extend_from_slice(&len.to_be_bytes());
         }
     }
