@@ -3,9 +3,12 @@
 
 mod apply;
 mod dereference;
+mod due;
+mod obstacle;
 mod plan;
 mod repairs;
 mod service;
+mod trigger;
 mod triggers;
 mod update_status;
 mod validate;

@@ -8,8 +8,9 @@ use serde_json::json;
 use tracing::info;
 
 use super::Controller;
-use super::plan::{Plan, Route, Step, Trigger};
+use super::plan::{Plan, Route, Step};
 use super::service::Companion;
+use super::trigger::Trigger;
 use super::validate::Verdict;
 use crate::events::Notice;
 use crate::names;

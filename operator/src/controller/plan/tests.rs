@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use kube::core::Selector;
 use serde_json::json;
 
+use stanza::choice::Rollout;
+
 use super::*;
 use crate::app::AppId;
-use crate::cluster::Facts;
+use crate::cluster::{Budget, Facts, Progress};
 use crate::names;
 use crate::shape::{Owner, Shape, Workload, WorkloadKind};
 

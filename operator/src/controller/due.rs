@@ -1,0 +1,95 @@
+//! What is due with a workload's pods (pure).
+
+use stanza::choice::Rollout;
+
+use super::validate::{Assessed, Verdict, Wish};
+use crate::cluster::Progress;
+use crate::reason::Reason;
+use crate::shape::Gateway;
+
+/// What is due with a workload's pods.
+pub(super) struct Due {
+    pub(super) reason: Reason,
+    /// The hash to reach; `None`: no gateway.
+    pub(super) goal: Option<String>,
+    pub(super) rollout: Rollout,
+    pods: usize,
+}
+
+impl Due {
+    pub(super) fn words(&self) -> String {
+        let pods = self.pods;
+        let noun = if pods == 1 { "pod" } else { "pods" };
+        match self.reason {
+            Reason::RollStale => format!("{pods} {noun} with settings of before"),
+            Reason::RollUnwanted => format!("{pods} {noun} with a gateway that nothing asks for"),
+            _ => format!("{pods} {noun} without the gateway"),
+        }
+    }
+}
+
+/// What must change, or why nothing must.
+pub(super) fn due(member: &Assessed, app: &str) -> Result<Due, Verdict> {
+    let pods = |wanted: &dyn Fn(&Gateway) -> bool| {
+        member
+            .pods
+            .iter()
+            .filter(|pod| wanted(&pod.shape.gateway))
+            .count()
+    };
+    match &member.wish {
+        Wish::Gateway { hash, rollout } => {
+            let due = |reason, pods| Due {
+                reason,
+                goal: Some(hash.clone()),
+                rollout: *rollout,
+                pods,
+            };
+            let bare = pods(&|gateway| *gateway == Gateway::Bare);
+            let stale = pods(&|gateway| gateway.hash().is_some_and(|found| found != hash));
+            if pods(&|gateway| *gateway == Gateway::Platform) > 0 {
+                let message = "the platform injected a gateway of its own";
+                return Err(Verdict::new(Reason::PlatformInjected, message));
+            }
+            match (bare, stale) {
+                (0, 0) => Err(settled(member)),
+                (0, stale) => Ok(due(Reason::RollStale, stale)),
+                (bare, _) => Ok(due(Reason::RollBare, bare)),
+            }
+        }
+        Wish::None(verdict) => {
+            let unwanted = pods(&|gateway| gateway.is_for(app));
+            if unwanted == 0 {
+                return Err(verdict.clone());
+            }
+            Ok(Due {
+                reason: Reason::RollUnwanted,
+                goal: None,
+                rollout: Rollout::Auto,
+                pods: unwanted,
+            })
+        }
+        Wish::Leave(verdict) => Err(verdict.clone()),
+    }
+}
+
+fn settled(member: &Assessed) -> Verdict {
+    let all = member.pods.len();
+    let ready = member.pods.iter().filter(|pod| pod.ready).count();
+    if all == 0 {
+        return Verdict::new(Reason::NoPods, "no pods");
+    }
+    match member.workload.progress {
+        Progress::Failed => Verdict::new(Reason::RolloutFailed, "the rollout did not finish"),
+        Progress::Mixed | Progress::Starting => {
+            Verdict::new(Reason::PodsNotReady, "a rollout is under way")
+        }
+        _ if ready < all => {
+            let message = format!("{ready} of {all} pods are ready");
+            Verdict::new(Reason::PodsNotReady, message)
+        }
+        Progress::Settled | Progress::Paused | Progress::OnDelete => {
+            Verdict::new(Reason::AllInjected, format!("{all} pods have the gateway"))
+        }
+    }
+}
