@@ -2,8 +2,9 @@
 //! that token.
 //!
 //! The peer's address alone is not enough: a reverse proxy inside the pod (Envoy on older Olares)
-//! carries strangers in from loopback, and a web page can reach loopback by DNS rebinding. Both
-//! betray themselves by headers. A proxy that adds none and sends `Host: localhost` cannot be
+//! carries strangers in from loopback, and a web page in a browser on the same machine (or behind
+//! a port-forward) can post to loopback, or reach it by DNS rebinding. All betray themselves by
+//! headers. A proxy that adds none and sends `Host: localhost` cannot be
 //! told apart; against that one there is the token.
 
 use std::net::SocketAddr;
@@ -61,6 +62,9 @@ pub fn local<B>(
         .any(|name| tells_of_a_proxy(name.as_str()))
     {
         return forbidden("the admin API is for this pod only: the request came through a proxy");
+    }
+    if request.headers().contains_key(header::ORIGIN) {
+        return forbidden("the admin API is for this pod only: the request came from a web page");
     }
     match token {
         Some(token) => bearer(request, token),
