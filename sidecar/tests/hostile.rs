@@ -1,0 +1,359 @@
+//! Clients that break the rules: the connection ends with the right code, memory stays bounded,
+//! others go on.
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests: an unexpected error is a failure"
+)]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::{App, Client, Gateway, Launch, Raw, eventually, http, raw};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+const MIB: u64 = 1 << 10;
+
+/// What a client sends, and the code it hears.
+#[tokio::test]
+async fn frames_that_the_rfc_forbids_end_with_their_code() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut witness, _) = Client::open(&gateway, &mut app).await;
+    let unmasked = vec![0x81, 2, b'h', b'i'];
+    let control = |payload: &[u8]| raw::frame(raw::CLOSE, payload);
+    let close = |code| control(&raw::close_body(code, b""));
+    let cases = [
+        ("unmasked", unmasked, 1002),
+        (
+            "reserved bit",
+            [vec![0xC1], raw::frame(raw::TEXT, b"")[1..].to_vec()].concat(),
+            1002,
+        ),
+        ("reserved opcode", raw::frame(0x3, b""), 1002),
+        ("reserved control opcode", raw::frame(0xB, b""), 1002),
+        (
+            "length of 2^63",
+            raw::header(true, raw::BINARY, 1 << 63),
+            1002,
+        ),
+        (
+            "length of 2^63-1",
+            raw::header(true, raw::BINARY, (1 << 63) - 1),
+            1009,
+        ),
+        ("ping of 126 bytes", raw::frame(raw::PING, &[0; 126]), 1002),
+        ("fragmented ping", raw::piece(false, raw::PING, b""), 1002),
+        (
+            "continuation of nothing",
+            raw::frame(raw::CONTINUATION, b"x"),
+            1002,
+        ),
+        (
+            "text inside text",
+            [
+                raw::piece(false, raw::TEXT, b"a"),
+                raw::frame(raw::TEXT, b"b"),
+            ]
+            .concat(),
+            1002,
+        ),
+        ("invalid UTF-8", raw::frame(raw::TEXT, b"\xff"), 1007),
+        ("surrogate", raw::frame(raw::TEXT, b"\xed\xa0\x80"), 1007),
+        ("overlong", raw::frame(raw::TEXT, b"\xc0\xaf"), 1007),
+        ("cut character", raw::frame(raw::TEXT, b"\xe2\x82"), 1007),
+        // Refused at the first byte that cannot be right, not at the end of the message.
+        (
+            "invalid first fragment",
+            raw::piece(false, raw::TEXT, b"ok\xff"),
+            1007,
+        ),
+        ("close of one byte", control(b"\x03"), 1002),
+        ("close 0", close(0), 1002),
+        ("close 999", close(999), 1002),
+        ("close 1004", close(1004), 1002),
+        ("close 1005", close(1005), 1002),
+        ("close 1006", close(1006), 1002),
+        ("close 1015", close(1015), 1002),
+        ("close 1016", close(1016), 1002),
+        ("close 2999", close(2999), 1002),
+        ("close 5000", close(5000), 1002),
+        ("close 65535", close(65535), 1002),
+        (
+            "close reason not UTF-8",
+            control(&raw::close_body(1000, b"\xff")),
+            1007,
+        ),
+    ];
+    for (name, bytes, code) in cases {
+        let mut raw = Raw::open(&gateway).await;
+        let open = app.next_of("open").await;
+        raw.send(&bytes).await;
+        assert_eq!(raw.close_code().await, Some(code), "{name}");
+        raw.ended().await;
+        let close = app.next_of("close").await;
+        assert_eq!(
+            (close.conn_id(), &close.json()["code"]),
+            (open.conn_id(), &json!(code)),
+            "{name}"
+        );
+    }
+    witness.settle().await;
+    assert!(app.calls_of("message").is_empty());
+}
+
+/// Good close codes are echoed, also without a code and with the longest reason.
+#[tokio::test]
+async fn close_frames_that_are_right_are_answered_in_kind() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    for code in [
+        1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014, 3000, 3999, 4000,
+        4999,
+    ] {
+        let mut raw = Raw::open(&gateway).await;
+        app.next_of("open").await;
+        raw.send(&raw::frame(
+            raw::CLOSE,
+            &raw::close_body(code, &[b'r'; 123]),
+        ))
+        .await;
+        assert_eq!(raw.close_code().await, Some(code));
+        raw.ended().await;
+        let close = app.next_of("close").await.json();
+        assert_eq!(
+            (&close["code"], close["reason"].as_str().unwrap().len()),
+            (&json!(code), 123)
+        );
+    }
+    let mut raw = Raw::open(&gateway).await;
+    app.next_of("open").await;
+    raw.send(&raw::frame(raw::CLOSE, b"")).await;
+    assert_eq!(raw.frame().await.unwrap(), (raw::CLOSE, Vec::new()));
+    assert_eq!(app.next_of("close").await.json()["code"], 1005);
+}
+
+/// What is only declared costs nothing.
+#[tokio::test]
+async fn two_hundred_declared_lengths_cost_no_memory() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("limits.message", "1Gi")
+        .start()
+        .await;
+    let (mut witness, _) = Client::open(&gateway, &mut app).await;
+    let before = gateway.memory("VmRSS");
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut raw = Raw::open(&gateway).await;
+        raw.send(&raw::header(true, raw::BINARY, 1 << 29)).await;
+        raw.send(&[0; 100]).await;
+        held.push(raw);
+    }
+    app.until_calls("open", 201).await;
+    witness.settle().await;
+    let grown = gateway.memory("VmRSS").saturating_sub(before);
+    assert!(grown < 16 * MIB, "{grown} KiB for 200 connections");
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_frames_of_one_byte() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut witness, _) = Client::open(&gateway, &mut app).await;
+    let mut raw = Raw::open(&gateway).await;
+    app.next_of("open").await;
+    raw.send(&raw::piece(false, raw::BINARY, b"")).await;
+    for _ in 0..100 {
+        raw.send(&raw::piece(false, raw::CONTINUATION, b"x").repeat(1000))
+            .await;
+    }
+    witness.settle().await;
+    raw.send(&raw::frame(raw::CONTINUATION, b"")).await;
+    let message = app.next_of("message").await;
+    assert_eq!(message.field("data").len(), 100_000_usize.div_ceil(3) * 4);
+    let peak = gateway.memory("VmHWM");
+    assert!(peak < 64 * MIB, "{peak} KiB");
+}
+
+/// Whoever pings without reading the pongs stops being read, and costs no more than that.
+#[tokio::test]
+async fn a_ping_flood_is_held_back() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut witness, _) = Client::open(&gateway, &mut app).await;
+    let mut raw = Raw::open_narrow(&gateway, &[]).await;
+    app.next_of("open").await;
+    let pings = raw::frame(raw::PING, &[b'p'; 125]).repeat(1000);
+    let mut sent = 0_u64;
+    // 200 MB are far more than the sockets between them hold.
+    while sent < 200_000_000 {
+        match tokio::time::timeout(Duration::from_secs(1), raw.stream.write(&pings)).await {
+            Ok(Ok(count)) => sent += count as u64,
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    assert!(sent < 200_000_000, "it was never held back");
+    witness.settle().await;
+    let peak = gateway.memory("VmHWM");
+    assert!(peak < 64 * MIB, "{peak} KiB after {sent} bytes of pings");
+}
+
+/// The same as JSON, which is answered as well.
+#[tokio::test]
+async fn a_flood_of_json_pings_is_held_back() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut witness, _) = Client::open(&gateway, &mut app).await;
+    let mut raw = Raw::open_narrow(&gateway, &[]).await;
+    app.next_of("open").await;
+    let pings = raw::frame(raw::TEXT, br#"{"event":"ping","data":{}}"#).repeat(1000);
+    let mut sent = 0_u64;
+    while sent < 200_000_000 {
+        match tokio::time::timeout(Duration::from_secs(1), raw.stream.write(&pings)).await {
+            Ok(Ok(count)) => sent += count as u64,
+            Ok(Err(_)) | Err(_) => break,
+        }
+    }
+    assert!(sent < 200_000_000, "it was never held back");
+    witness.settle().await;
+    assert_eq!(app.calls().len(), 2, "pings are not forwarded");
+    assert!(gateway.memory("VmHWM") < 64 * MIB);
+}
+
+#[tokio::test]
+async fn header_bombs_are_refused() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut witness, _) = Client::open(&gateway, &mut app).await;
+    let large = "x".repeat(1 << 20);
+    let many: String = (0..10_000).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    for request in [
+        format!("GET /ws HTTP/1.1\r\nHost: localhost\r\nCookie: {large}\r\n\r\n"),
+        format!("GET /ws?{large} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+        format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{many}\r\n"),
+        format!("GET /ws HTTP/1.1\r\nHost: localhost\r\n{large}"),
+        large.clone(),
+    ] {
+        let mut raw = Raw::dial(gateway.clients).await;
+        raw.send_what_goes(request.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = support::soon("its end", raw.stream.read_to_end(&mut answer)).await;
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(
+            !answer.contains(" 101 ") && !answer.contains(" 200 "),
+            "{answer}"
+        );
+    }
+    witness.settle().await;
+    assert_eq!(app.calls().len(), 1);
+    assert!(gateway.memory("VmHWM") < 64 * MIB);
+}
+
+/// Requests that two servers might read differently: none of them becomes an admin call.
+#[tokio::test]
+async fn smuggled_requests_are_refused() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut witness, _) = Client::open(&gateway, &mut app).await;
+    let close = "POST /tapr/ws/conn/close HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 12\r\n\r\n{\"all\":true}";
+    for (name, head) in [
+        (
+            "both lengths",
+            "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ),
+        (
+            "two lengths",
+            "Content-Length: 0\r\nContent-Length: 10\r\n\r\n",
+        ),
+        ("signed length", "Content-Length: +0\r\n\r\n"),
+        (
+            "odd encoding",
+            "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+        ),
+        ("folded header", "X-A: a\r\n b\r\n\r\n"),
+    ] {
+        let mut raw = Raw::dial(gateway.clients).await;
+        raw.send(format!("POST /nothing HTTP/1.1\r\nHost: localhost\r\n{head}{close}").as_bytes())
+            .await;
+        raw.stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        let _ = support::soon("its end", raw.stream.read_to_end(&mut answer)).await;
+        assert!(
+            !String::from_utf8_lossy(&answer).contains(" 200 "),
+            "{name}"
+        );
+    }
+    witness.settle().await;
+}
+
+/// Garbage on every port: the gateway goes on.
+#[tokio::test]
+async fn garbage_is_survived() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .env("WS_ADMIN_TOKEN", "s3cret")
+        .start()
+        .await;
+    let (mut witness, _) = Client::open(&gateway, &mut app).await;
+    for port in [gateway.clients, gateway.ops, gateway.remote_admin] {
+        for garbage in [
+            &b"\x16\x03\x01\x02\x00\x01"[..],
+            b"\0\0\0\0",
+            b"\r\n\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"GET",
+        ] {
+            let mut raw = Raw::dial(port).await;
+            raw.send_what_goes(garbage).await;
+            let _ = raw.stream.shutdown().await;
+            let _ = support::soon("its end", raw.stream.read_to_end(&mut Vec::new())).await;
+        }
+    }
+    witness.settle().await;
+    assert_eq!(http::get(gateway.ops, "/healthz").await.status, 200);
+}
+
+/// A thousand come and vanish without a word; each is noticed, and nothing stays behind.
+#[tokio::test]
+async fn a_thousand_that_vanish_leave_nothing_behind() {
+    let app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    for _ in 0..10 {
+        let mut held = Vec::new();
+        for _ in 0..100 {
+            held.push(Raw::open(&gateway).await);
+        }
+        held.into_iter().for_each(Raw::reset);
+    }
+    app.until_calls("close", 1000).await;
+    let opens = app.calls_of("open").len();
+    assert_eq!((opens, app.calls_of("close").len()), (1000, 1000));
+    let gone = async || (gateway.metric("ws_gateway_connections ").await < 0.5).then_some(());
+    eventually("the last one's end", gone).await;
+    assert_eq!(gateway.open_connections().await, 0);
+}
+
+/// Half an upgrade, then nothing: it holds no place for long, and others come in meanwhile.
+#[tokio::test]
+async fn many_half_open_handshakes_keep_nobody_out() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let mut held = Vec::new();
+    for _ in 0..500 {
+        let mut raw = Raw::dial(gateway.clients).await;
+        raw.send(b"GET /ws HTTP/1.1\r\nHost: loc").await;
+        held.push(raw);
+    }
+    let started = Instant::now();
+    let (mut client, _) = Client::open(&gateway, &mut app).await;
+    client.settle().await;
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    let peak = gateway.memory("VmHWM");
+    assert!(peak < 64 * MIB, "{peak} KiB");
+}
