@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
+use stanza::choice::Expose;
 use tracing::info;
 
 use super::Controller;
@@ -120,7 +121,7 @@ async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Er
             Reason::ServiceNameTaken,
             format!("a Service {name} is there that is not ours"),
         ),
-        Route::Service(Companion::Kept) => routed(&name),
+        Route::Service(Companion::Kept) => routed(plan, &name),
         Route::Service(Companion::Apply(service)) => {
             let params = PatchParams::apply(names::MANAGER).force();
             services
@@ -130,12 +131,17 @@ async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Er
                     name: name.clone(),
                     source,
                 })?;
-            routed(&name)
+            routed(plan, &name)
         }
     })
 }
 
-fn routed(name: &str) -> Verdict {
+fn routed(plan: &Plan, name: &str) -> Verdict {
+    if plan.expose == Expose::Entrance {
+        let message =
+            format!("expose: entrance; meanwhile the Service {name} leads to the gateway");
+        return Verdict::new(Reason::ExposeUnsupported, message);
+    }
     Verdict::new(
         Reason::ServiceApplied,
         format!("the Service {name} leads to the gateway"),

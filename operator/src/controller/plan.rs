@@ -29,6 +29,7 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     pub(super) strays: Vec<(Arc<PodFacts>, Verdict)>,
     pub(super) route: Route,
+    pub(super) expose: Expose,
     /// Companion Services to delete.
     pub(super) leftovers: Vec<String>,
     /// When to look again although nothing happened.
@@ -74,7 +75,11 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         })
         .collect();
     counts.summary = format!("{}/{}", counts.current, counts.wanted);
-    let route = route(&validated, means.expose);
+    let expose = validated
+        .websocket()
+        .and_then(|websocket| websocket.operator.expose)
+        .unwrap_or(means.expose);
+    let route = route(&validated, expose);
     let leftovers = match &validated.app {
         Some(app) if !validated.holds_still() => {
             let wanted = match (&route, &validated.entrance) {
@@ -94,6 +99,7 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         steps,
         strays: validated.strays,
         route,
+        expose,
         leftovers,
         again,
     }
@@ -162,7 +168,7 @@ fn step(
 
 // === routing ===
 
-fn route(validated: &Validated, default: Expose) -> Route {
+fn route(validated: &Validated, expose: Expose) -> Route {
     let (Some(app), Some(websocket), Some(entrance)) =
         (&validated.app, validated.websocket(), &validated.entrance)
     else {
@@ -171,7 +177,7 @@ fn route(validated: &Validated, default: Expose) -> Route {
     if validated.accepted.reason != Reason::Accepted {
         return Route::None(validated.accepted.clone());
     }
-    if websocket.operator.expose.unwrap_or(default) == Expose::None {
+    if expose == Expose::None {
         return Route::None(Verdict::new(Reason::ExposeNone, "expose: none"));
     }
     let name = service::name(&entrance.name);
