@@ -173,8 +173,11 @@ class Cluster(Stage):
     def start(self):
         address = self.kubectl("get", "service", "chat-ws", "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
         self.url = f"ws://{address}/ws"
-        logs = ["kubectl", "-n", self.args.namespace, "logs", "-f", "--tail=0", "deployment/chat", "-c", "chat"]
-        self.app = self.cast("app", logs, describe)
+        logs = ["logs", "deployment/chat", "-c", "chat"]
+        earlier = len(self.kubectl(*logs).splitlines())
+        self.app = self.cast("app", ["kubectl", "-n", self.args.namespace, *logs, "-f"], describe)
+        for _ in range(earlier):
+            self.app.wait("what the app said before", lambda line: line, shown=False)
 
     def kubectl(self, *args):
         command = ["kubectl", "-n", self.args.namespace, *args]
@@ -187,4 +190,4 @@ class Cluster(Stage):
         return self.kubectl("exec", "deployment/chat", "-c", "chat", "--", "wget", "-qO-", *data, url)
 
     def what_next(self):
-        print("\nThat was it: a chart with three lines of YAML, and the operator.")
+        print("\nThat was all: three lines of YAML in the app's chart, and the operator. To keep it: make demo CLUSTER=1 KEEP=1")
