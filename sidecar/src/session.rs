@@ -39,6 +39,8 @@ pub struct Session<S, T: Transport> {
     rate: Rate,
     /// What this session has taken from the common budget for messages on their way in.
     charged: usize,
+    /// A frame that cannot be; the connection ends once all that came before it is answered.
+    broken: Option<Box<CloseReason>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
@@ -72,6 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             lane,
             rate,
             charged: 0,
+            broken: None,
         }
     }
 
@@ -99,6 +102,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         {
             self.after_callback(step);
             answered = true;
+        }
+        if self.lane.is_idle()
+            && let Some(reason) = self.broken.take()
+        {
+            self.begin_close(&reason);
+            self.socket.stop_decoding();
+            return true;
         }
         read || answered
     }
@@ -144,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             self.connection.hold_deadline();
             return false;
         }
-        self.connection.waiting() <= UNREAD
+        self.broken.is_none() && self.connection.waiting() <= UNREAD
     }
 
     fn absorb(&mut self, mut input: &mut [u8]) {
@@ -158,9 +168,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             let frame = match self.socket.decoder.next(&mut input, limit) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return,
+                Err(_) if self.socket.is_closing() => return self.socket.stop_decoding(),
                 Err(violation) => {
-                    self.begin_close(&violation.into());
-                    self.socket.stop_decoding();
+                    self.broken = Some(Box::new(violation.into()));
                     return;
                 }
             };
@@ -308,6 +318,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         self.lane.close(reason);
         self.socket
             .begin_close(reason, self.gateway.settings.limits.close);
+        if self.broken.take().is_some() {
+            self.socket.stop_decoding();
+        }
     }
 
     /// Settles with the common budget what waits on its way in.

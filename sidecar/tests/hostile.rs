@@ -10,7 +10,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{App, Client, Gateway, Launch, Raw, eventually, http, raw};
+use support::{Answer, App, Client, Gate, Gateway, Launch, Raw, eventually, http, raw};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const MIB: u64 = 1 << 10;
@@ -101,6 +101,55 @@ async fn frames_that_the_rfc_forbids_end_with_their_code() {
     }
     witness.settle().await;
     assert!(app.calls_of("message").is_empty());
+}
+
+/// What came before a frame that cannot be is answered first.
+#[tokio::test]
+async fn a_broken_frame_does_not_cost_the_answers_before_it() {
+    let mut app = App::start().await;
+    let gate = Gate::closed();
+    app.answer_messages(Answer::action(&json!({"reply": "answer"})).once_open(&gate));
+    let gateway = Gateway::start(&app).await;
+    let mut raw = Raw::open(&gateway).await;
+    app.next_of("open").await;
+    let text = raw::frame(raw::TEXT, b"1");
+    raw.send(
+        &[
+            text.clone(),
+            text,
+            raw::frame(0x3, b""),
+            b"garbage".to_vec(),
+        ]
+        .concat(),
+    )
+    .await;
+    app.next_of("message").await;
+    gate.open();
+    app.next_of("message").await;
+    for _ in 0..2 {
+        assert_eq!(
+            raw.frame().await.unwrap(),
+            (raw::TEXT, b"\"answer\"".to_vec())
+        );
+    }
+    assert_eq!(raw.close_code().await, Some(1002));
+    raw.ended().await;
+    assert_eq!(app.next_of("close").await.json()["code"], 1002);
+
+    // An app that does not answer holds back the end only until somebody else wants it.
+    let held = Gate::closed();
+    app.answer_messages(Answer::ok().once_open(&held));
+    let mut raw = Raw::open(&gateway).await;
+    let id = app.next_of("open").await.conn_id().to_owned();
+    raw.send(&[raw::frame(raw::TEXT, b"1"), raw::frame(0x3, b"")].concat())
+        .await;
+    app.next_of("message").await;
+    raw.send(b"more garbage").await;
+    gateway.close(&json!({"conns": [id], "code": 4000})).await;
+    assert_eq!(raw.close_code().await, Some(4000));
+    raw.ended().await;
+    held.open();
+    app.next_of("close").await;
 }
 
 /// Good close codes are echoed, also without a code and with the longest reason.

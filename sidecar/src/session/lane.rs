@@ -100,14 +100,18 @@ impl Lane {
         self.held
     }
 
+    /// Everything that was given to it so far is answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_none() && self.waiting.is_empty() && self.in_flight.is_none()
+    }
+
     /// Everything the app is to hear was heard.
     pub(super) fn is_done(&self) -> bool {
-        let nothing_left = self.open.is_none() && self.waiting.is_empty() && self.close.is_none();
         let no_more = matches!(
             self.phase,
             Phase::Closing | Phase::Silent { accepting: false }
         );
-        nothing_left && no_more && self.in_flight.is_none()
+        self.is_idle() && self.close.is_none() && no_more
     }
 
     pub(super) fn close(&mut self, reason: &CloseReason) {
