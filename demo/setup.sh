@@ -8,7 +8,7 @@ fail() { say "$*"; exit 1; }
 install() {
   command -v "$1" >/dev/null && return
   shift
-  command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || fail "missing: $* (on Debian: sudo apt-get install $*)"
+  { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; } || fail "missing: $* (on Debian: sudo apt-get install $*)"
   say "installing $* from Debian"
   local log
   log=$(mktemp)

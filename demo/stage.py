@@ -169,6 +169,7 @@ class Cluster(Stage):
     def arguments(parser):
         parser.add_argument("--gateway", required=True, help="the program ws-gateway, as client")
         parser.add_argument("--namespace", required=True, help="where the example app is installed")
+        parser.add_argument("--keep", action="store_true", help="the cluster stays")
 
     def start(self):
         address = self.kubectl("get", "service", "chat-ws", "-o", "jsonpath={.spec.clusterIP}:{.spec.ports[0].port}")
@@ -190,4 +191,6 @@ class Cluster(Stage):
         return self.kubectl("exec", "deployment/chat", "-c", "chat", "--", "wget", "-qO-", *data, url)
 
     def what_next(self):
-        print("\nThat was all: three lines of YAML in the app's chart, and the operator. To keep it: make demo CLUSTER=1 KEEP=1")
+        print("\nThat was all: three lines of YAML in the app's chart, and the operator.")
+        if not self.args.keep:
+            print("Nothing is left running. To keep the cluster: make demo CLUSTER=1 KEEP=1")
