@@ -21,10 +21,12 @@ pub fn example_file() -> PathBuf {
 /// The text of that file, with the image that this cluster has.
 pub fn one_file() -> Result<String> {
     let text = std::fs::read_to_string(example_file())?;
-    Ok(match std::env::var("WS_IMAGE_PYTHON") {
-        Ok(image) => text.replace("image: python:3.13-alpine", &format!("image: {image}")),
-        Err(_) => text,
-    })
+    Ok(text.replace("image: python:3.13-alpine", &format!("image: {}", image())))
+}
+
+/// The image of the example's app.
+pub fn image() -> String {
+    std::env::var("WS_IMAGE_PYTHON").unwrap_or_else(|_| "python:3.13-alpine".to_owned())
 }
 
 /// Its AppManifest, and everything else in it.
@@ -66,11 +68,9 @@ pub fn upgrade(namespace: &Namespace, chart: &Path) -> Result<()> {
 
 fn helm_with(namespace: &Namespace, chart: &Path, words: &[&str]) -> Result<()> {
     let chart = chart.to_str().context("a chart's path that is no text")?;
-    let image = std::env::var("WS_IMAGE_PYTHON")
-        .map(|image| format!("--set=image={image}"))
-        .ok();
+    let image = format!("--set=image={}", image());
     let place = ["--namespace", &namespace.name, "chat", chart];
-    helm(words.iter().copied().chain(place).chain(image.as_deref())).map(drop)
+    helm(words.iter().copied().chain(place).chain([image.as_str()])).map(drop)
 }
 
 fn copy_all(from: &Path, to: &Path) -> Result<()> {

@@ -66,6 +66,12 @@ fn every_stanza_in_the_pages_is_valid() {
             .skip(1)
             .filter_map(|rest| rest.split("```").next())
         {
+            // An AppManifest's spec is the document that an OlaresManifest.yaml holds.
+            let block = match block.split_once("\nspec:\n") {
+                Some((_, spec)) => spec.replace("\n  ", "\n").trim_start().to_owned(),
+                None => block.to_owned(),
+            };
+            let block = block.as_str();
             if !block.contains("websocket:") {
                 continue;
             }
@@ -81,4 +87,60 @@ fn every_stanza_in_the_pages_is_valid() {
         }
     }
     assert!(found >= 3, "{found} stanzas only");
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    let root = cluster::root();
+    let mut pages: Vec<_> = [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "tests/cluster/README.md",
+    ]
+    .map(|page| root.join(page))
+    .into();
+    let docs = std::fs::read_dir(root.join("docs")).unwrap();
+    pages.extend(
+        docs.map(|entry| entry.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|end| end == "md")),
+    );
+    for page in pages {
+        let text = std::fs::read_to_string(&page)
+            .unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if link.contains("://") || link.contains(' ') {
+                continue;
+            }
+            let target = if path.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(path)
+            };
+            assert!(target.exists(), "{}: {link}", page.display());
+            if !anchor.is_empty() {
+                let headings = std::fs::read_to_string(&target).unwrap();
+                let found = headings
+                    .lines()
+                    .filter(|line| line.starts_with('#'))
+                    .any(|line| anchor_of(line) == anchor);
+                assert!(found, "{}: {link}", page.display());
+            }
+        }
+    }
+}
+
+/// As GitHub makes them.
+fn anchor_of(heading: &str) -> String {
+    let words = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = words
+        .chars()
+        .filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-');
+    kept.collect::<String>().replace(' ', "-")
 }

@@ -4,6 +4,7 @@
 mod examples;
 mod invalid;
 mod rights;
+mod scope;
 mod served;
 mod untouched;
 
@@ -59,6 +60,7 @@ fn trials() -> Vec<Trial> {
         untouched::an_app_without_the_stanza,
         invalid::a_wrong_port_in_an_app_manifest,
         invalid::a_wrong_port_in_a_chart,
+        scope::bystanders_of_an_entrance,
         rights::the_operator_is_no_admin,
         examples::the_one_file_is_what_the_chart_says,
     ]
