@@ -31,7 +31,34 @@ pub struct Registration {
     id: ConnectionId,
 }
 
+/// A connection that is being let in: it counts, but nobody finds it before it is registered.
+#[derive(Debug)]
+pub struct Expected {
+    registry: Arc<Registry>,
+    entry: (Arc<str>, ConnectionId),
+}
+
 impl Registry {
+    /// Counts a connection from now on, if its user has fewer than `limit`.
+    pub fn expect(
+        self: &Arc<Self>,
+        user: Arc<str>,
+        id: ConnectionId,
+        limit: usize,
+    ) -> Option<Expected> {
+        let mut index = self.lock();
+        if index.ids_of(&user).count() >= limit {
+            return None;
+        }
+        let entry = (user, id);
+        index.by_user.insert(entry.clone());
+        drop(index);
+        Some(Expected {
+            registry: Arc::clone(self),
+            entry,
+        })
+    }
+
     pub fn insert(self: &Arc<Self>, connection: Arc<Connection>) -> Registration {
         let id = connection.id;
         let user = connection.with_identity(|identity| Arc::clone(&identity.user));
@@ -140,6 +167,15 @@ impl Registration {
         connection.rename(user, namespace);
         index.by_user.remove(&(before, self.id));
         index.by_user.insert((name(), self.id));
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        let mut index = self.registry.lock();
+        if !index.by_id.contains_key(&self.entry.1) {
+            index.by_user.remove(&self.entry);
+        }
     }
 }
 

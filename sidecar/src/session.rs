@@ -60,6 +60,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             journal.opened(&connection);
         }
         let registration = Some(gateway.registry.insert(Arc::clone(&connection)));
+        if gateway.is_draining() {
+            // Too late to be found by the drain's walk over the registry, perhaps.
+            let code = gateway.settings.drain.code.0;
+            connection.close(CloseReason::Shutdown { code });
+        }
         let lane = if gateway.app.is_some() {
             Lane::opening(request)
         } else {

@@ -24,6 +24,7 @@ use crate::callback::event::OpenRequest;
 use crate::connection::Connection;
 use crate::gateway::{Admission, Gateway};
 use crate::identity::{ConnectionId, Identity};
+use crate::registry::Expected;
 use crate::reply::{Reply, error};
 use crate::session::Session;
 use crate::ws;
@@ -91,9 +92,7 @@ impl Door {
         request: &mut Request<Incoming>,
     ) -> Result<Reply, Refused> {
         let accept = handshake(request)?;
-        if self.gateway.is_draining() {
-            return Err(try_again("draining", "the gateway is shutting down"));
-        }
+        self.check_open()?;
         self.check_origin(request.headers())?;
         let place = self.place()?;
         identify::drop_untrusted(request.headers_mut(), peer, &self.gateway.settings.identity);
@@ -102,20 +101,23 @@ impl Door {
             Some(path) => Some(hook::ask(&self.gateway, path, request).await?),
             None => None,
         };
+        // Again, as the app may have taken its time.
+        self.check_open()?;
         let identity = identify::identity(
             request,
             &self.gateway.settings.identity,
             claimed,
             hook.as_ref(),
         );
-        self.check_user(&identity)?;
         let protocol = hook
             .and_then(|hook| hook.protocol)
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
         let (head, connection) = describe(request, identity);
+        let expected = self.check_user(&connection)?;
         let sessions = self.sessions.clone();
         let enter = async move {
+            let _expected = expected;
             match upgrade.await {
                 // A task of its own, so that what the upgrade took is given back.
                 Ok(upgraded) => enter(&sessions, upgraded, place, connection, head),
@@ -163,18 +165,25 @@ impl Door {
         })
     }
 
-    fn check_user(&self, identity: &Identity) -> Result<(), Refused> {
-        let limit = self.gateway.settings.limits.connections_per_user as usize;
-        let unlimited = limit == 0 || identity.user.is_empty();
-        if unlimited || self.gateway.registry.count(&identity.user) < limit {
-            return Ok(());
+    fn check_open(&self) -> Result<(), Refused> {
+        if self.gateway.is_draining() {
+            return Err(try_again("draining", "the gateway is shutting down"));
         }
-        let message = "this user has too many connections (limits.connectionsPerUser)";
-        Err(Refused::new(
-            "connections_per_user",
-            StatusCode::TOO_MANY_REQUESTS,
-            message,
-        ))
+        Ok(())
+    }
+
+    fn check_user(&self, connection: &Connection) -> Result<Option<Expected>, Refused> {
+        let limit = self.gateway.settings.limits.connections_per_user as usize;
+        let user = connection.with_identity(|identity| Arc::clone(&identity.user));
+        if limit == 0 || user.is_empty() {
+            return Ok(None);
+        }
+        let expected = self.gateway.registry.expect(user, connection.id, limit);
+        expected.map(Some).ok_or_else(|| {
+            let message = "this user has too many connections (limits.connectionsPerUser)";
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            Refused::new("connections_per_user", status, message)
+        })
     }
 }
 

@@ -8,6 +8,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::json;
 use support::{App, Client, Gateway, Launch, Raw, elsewhere, eventually, http, raw};
 use tokio::io::AsyncReadExt as _;
@@ -105,6 +106,41 @@ async fn beyond_the_connections_of_one_user_it_is_429() {
         // Nobody in particular is no user.
         held.push(Client::open(&gateway, &mut app).await.0);
     }
+}
+
+/// Many at the same moment are not more than one after the other.
+#[tokio::test]
+async fn the_limit_of_one_user_holds_for_a_burst() {
+    let app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("limits.connectionsPerUser", "5")
+        .start()
+        .await;
+    let ann = [("X-BFL-USER", "ann")];
+    let request = http::request("GET", "/ws", &http::upgrade_headers(&ann), b"");
+    let (most, rest) = request.split_at(request.len() - 2);
+    let mut burst = Vec::new();
+    for _ in 0..100 {
+        let mut raw = Raw::dial(gateway.clients).await;
+        raw.send(most).await;
+        burst.push(raw);
+    }
+    // The gateway has accepted them all when it answers one that came behind them.
+    gateway.list("").await;
+    gateway.pause();
+    for raw in &mut burst {
+        raw.send(rest).await;
+    }
+    gateway.resume();
+    let answers = burst
+        .iter_mut()
+        .map(async |raw| raw.response().await.status);
+    let (in_, out): (Vec<_>, Vec<_>) = join_all(answers)
+        .await
+        .into_iter()
+        .partition(|status| *status == 101);
+    assert!(out.iter().all(|status| *status == 429));
+    assert_eq!(in_.len(), 5);
 }
 
 #[tokio::test]
