@@ -1,11 +1,11 @@
 # shellcheck shell=bash
 # What the demos need on a plain Debian machine. Sourced, not run.
 
-say() { printf 'demo: %s\n' "$*" >&2; }
+say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
-# install COMMAND PACKAGE...: from Debian, if the command is not there.
-install() {
+# need COMMAND PACKAGE...: from Debian, if the command is not there.
+need() {
   command -v "$1" >/dev/null && return
   shift
   { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; } || fail "missing: $* (on Debian: sudo apt-get install $*)"
@@ -17,12 +17,18 @@ install() {
   rm -f "$log"
 }
 
-need_python() { install python3 python3; }
+need_python() { need python3 python3; }
 
 need_rust() {
   PATH=$PATH:$HOME/.cargo/bin
   command -v cargo >/dev/null || fail "Rust is missing; install it as https://rustup.rs says, then run this again"
-  install cc gcc libc6-dev # the linker
+  local wanted found
+  wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  found=$(cargo --version | cut -d' ' -f2)
+  [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" = "$wanted" ] ||
+    fail "Rust $wanted or newer is needed, found $found; rustup update brings it"
+  need cc gcc libc6-dev # the linker
+  need make make # of a dependency in C, the allocator
 }
 
 target_dir() { echo "${CARGO_TARGET_DIR:-target}"; }
