@@ -9,21 +9,17 @@ pub mod target;
 
 pub use answer::Actions;
 pub use delivery::{Delivery, Outcome};
-pub use event::{Action, Event, EventKind};
+pub use event::{Action, Event, EventKind, Outgoing};
 pub use target::Target;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use http_body_util::Full;
+use http::StatusCode;
 use std::time::Duration;
 
 /// Sends one request to the app, once. The real one is [`client::AppClient`]; the property tests
 /// of the sessions put an app that misbehaves by plan in its place.
 pub trait Transport: Send + Sync + 'static {
-    fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> impl Future<Output = Result<Answer, SendError>> + Send;
+    fn send(&self, event: &Outgoing) -> impl Future<Output = Result<Answer, SendError>> + Send;
 }
 
 /// What the app said.

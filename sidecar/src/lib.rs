@@ -23,15 +23,14 @@ pub mod session;
 pub mod upgrade;
 pub mod ws;
 
-mod app_connection;
 mod connect;
 mod dev;
 mod healthcheck;
 mod logging;
 mod ops;
+mod read_buffer;
 mod recover;
 
 mod proxy;
 mod run;
 mod server;
-mod stream;

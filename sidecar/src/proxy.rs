@@ -5,7 +5,9 @@
 //! The app is reached by the pod's address and not by loopback: some apps trust localhost.
 
 mod body;
+mod connection;
 mod sniff;
+mod stream;
 
 pub(crate) use body::ServerBody;
 pub(crate) use sniff::{Protocol, sniff};
@@ -27,10 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
-use crate::app_connection::AppConnection;
 use crate::callback::SendError;
 use crate::reply;
 use body::AppBody;
+use connection::AppConnection;
 
 /// What goes to the app: the client's body as it arrives, or none.
 type RequestBody = Either<Incoming, Empty<Bytes>>;

@@ -153,18 +153,12 @@ fn announce(
     args: &ProcessArgs,
     clients: &TcpListener,
 ) -> anyhow::Result<()> {
-    let target = gateway.app.as_ref().map(|app| {
-        format!(
-            "http://{}{}",
-            app.target.host.to_str().unwrap_or_default(),
-            app.target.uri
-        )
-    });
+    let target = gateway.app.as_ref().map(|app| &app.target.url);
     info!(
         clients = %clients.local_addr()?,
         path = %gateway.settings.routes.path,
         ops = %args.ops_listen,
-        callbacks = target.as_deref().unwrap_or("none"),
+        callbacks = target.map_or("none", String::as_str),
         "ready"
     );
     Ok(())

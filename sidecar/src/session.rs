@@ -23,6 +23,7 @@ use crate::connection::Connection;
 use crate::gateway::Admission;
 use crate::inbound::{self, Inbound};
 use crate::metrics::MessageType;
+use crate::read_buffer;
 use crate::registry::Registration;
 use crate::ws::{self, CloseReason, Frame};
 use lane::{Lane, Step};
@@ -128,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         if self.connection.is_held() {
             self.connection.seen(self.gateway.now_ms());
         }
-        socket::with_read_buffer(|buffer| match self.socket.poll_read(context, buffer) {
+        read_buffer::with(|buffer| match self.socket.poll_read(context, buffer) {
             Poll::Ready(Ok(Read::Data(count))) => {
                 self.absorb(&mut buffer[..count]);
                 true

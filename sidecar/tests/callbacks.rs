@@ -62,6 +62,7 @@ async fn one_at_a_time_for_one_connection() {
     for n in 0..3 {
         client.send(&n.to_string()).await;
     }
+    app.until_calls("message", 1).await;
     client.settle().await;
     assert_eq!(app.calls_of("message").len(), 1);
     gate.open();

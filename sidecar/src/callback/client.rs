@@ -16,16 +16,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http::{HeaderMap, StatusCode};
 use stanza::settings::Callback;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::{Answer, SendError, Transport, answer};
-use crate::app_connection::AppConnection;
+use super::event::Outgoing;
+use super::{Answer, SendError, Transport};
+use connection::AppConnection;
+use response::{Response, Want};
+
+mod connection;
+mod response;
 
 const FAST: usize = 32;
 const SLOW_AFTER: Duration = Duration::from_millis(20);
@@ -34,9 +37,6 @@ const SLOW_AFTER: Duration = Duration::from_millis(20);
 const MAX_IDLE: Duration = Duration::from_secs(4);
 /// An app that hangs with a full backlog lets the kernel drop what knocks: it has not got anything.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
-/// An answer that acts may be as large as an admin request; any other is read to keep the
-/// connection, up to the same size.
-const MAX_ANSWER: usize = 16 << 20;
 
 #[derive(Debug)]
 pub struct AppClient {
@@ -44,9 +44,17 @@ pub struct AppClient {
     timeout: Duration,
     fast: Semaphore,
     all: Semaphore,
-    idle: Mutex<Vec<AppConnection<Full<Bytes>>>>,
+    idle: Mutex<Vec<AppConnection>>,
     /// Which family answered last: `localhost` is both.
     prefer_v6: AtomicBool,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+pub struct Fetched {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
 }
 
 impl AppClient {
@@ -64,49 +72,40 @@ impl AppClient {
         }
     }
 
-    /// The whole answer of the app, for the auth hook; `None` as body where it was too large.
-    pub async fn fetch(&self, request: Request<Full<Bytes>>) -> Result<Response<Bytes>, SendError> {
-        let _place = self
-            .all
-            .acquire()
-            .await
-            .map_err(|error| SendError::NotTaken(error.to_string()))?;
-        let exchange = self.exchange(request, |_| true);
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(result) => {
-                result.map(|(parts, body)| Response::from_parts(parts, body.unwrap_or_default()))
-            }
-            Err(_) => Err(SendError::Timeout(self.timeout)),
-        }
+    /// Asks and returns the whole answer, for the auth hook.
+    pub async fn fetch(&self, head: &[u8]) -> Result<Fetched, SendError> {
+        let _place = place(&self.all).await?;
+        let exchange = self.exchange([head, b"", b""], Want::Everything);
+        let timed = tokio::time::timeout(self.timeout, exchange).await;
+        let response = timed.unwrap_or(Err(SendError::Timeout(self.timeout)))?;
+        let (status, headers) = (response.status, response.headers);
+        Ok(Fetched {
+            status,
+            headers,
+            body: response.body.unwrap_or_default(),
+        })
     }
 
-    /// One request and its answer. The body is returned only where `wanted` says so.
-    async fn exchange(
-        &self,
-        request: Request<Full<Bytes>>,
-        wanted: impl Fn(&HeaderMap) -> bool,
-    ) -> Result<(http::response::Parts, Option<Bytes>), SendError> {
+    async fn exchange(&self, request: [&[u8]; 3], want: Want) -> Result<Response, SendError> {
         let mut connection = match self.take_idle() {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let response = connection.send(request).await?;
-        let (parts, body) = response.into_parts();
-        let body = connection
-            .read(collect(body, wanted(&parts.headers)))
-            .await?;
-        if let Ok(body) = body {
-            self.keep(connection);
-            return Ok((parts, body));
+        let response = connection.exchange(&request, want).await?;
+        if response.reusable {
+            connection.set_idle(Instant::now());
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(connection);
         }
-        // Longer than anything that could act: the status counts, the connection is not kept.
-        Ok((parts, None))
+        Ok(response)
     }
 
-    fn take_idle(&self) -> Option<AppConnection<Full<Bytes>>> {
+    fn take_idle(&self) -> Option<AppConnection> {
         let now = Instant::now();
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(mut connection) = idle.pop() {
+        while let Some(connection) = idle.pop() {
             if connection.is_usable(now, MAX_IDLE) {
                 return Some(connection);
             }
@@ -118,16 +117,7 @@ impl AppClient {
         None
     }
 
-    fn keep(&self, mut connection: AppConnection<Full<Bytes>>) {
-        if connection.set_idle(Instant::now()) {
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
-        }
-    }
-
-    async fn connect(&self) -> Result<AppConnection<Full<Bytes>>, SendError> {
+    async fn connect(&self) -> Result<AppConnection, SendError> {
         let v6_first = self.prefer_v6.load(Ordering::Relaxed);
         // Both families within the time for an answer, which would count as delivered.
         let patience = CONNECT_WITHIN.min(self.timeout / 4);
@@ -143,7 +133,7 @@ impl AppClient {
             match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
                     self.prefer_v6.store(v6, Ordering::Relaxed);
-                    return AppConnection::new(stream).await;
+                    return Ok(AppConnection::new(stream, Instant::now()));
                 }
                 Err(error) => {
                     if !refused.is_empty() {
@@ -158,16 +148,15 @@ impl AppClient {
 }
 
 impl Transport for AppClient {
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, SendError> {
-        let closed = |error: tokio::sync::AcquireError| SendError::NotTaken(error.to_string());
-        let _place = self.all.acquire().await.map_err(closed)?;
-        let mut fast = Some(self.fast.acquire().await.map_err(closed)?);
-        let mut exchange = pin!(self.exchange(request, acts));
+    async fn send(&self, event: &Outgoing) -> Result<Answer, SendError> {
+        let _place = place(&self.all).await?;
+        let mut fast = Some(place(&self.fast).await?);
+        let mut exchange = pin!(self.exchange(event.parts(), Want::Actions));
         let started = Instant::now();
         let mut timer = pin!(tokio::time::sleep_until(
             started + SLOW_AFTER.min(self.timeout)
         ));
-        let (parts, body) = std::future::poll_fn(|context| {
+        let response = std::future::poll_fn(|context| {
             if let Poll::Ready(result) = exchange.as_mut().poll(context) {
                 return Poll::Ready(result);
             }
@@ -180,59 +169,17 @@ impl Transport for AppClient {
             Poll::Pending
         })
         .await?;
-        let retry_after = (parts.status == http::StatusCode::SERVICE_UNAVAILABLE)
-            .then(|| retry_after(&parts.headers))
-            .flatten();
         Ok(Answer {
-            status: parts.status,
-            retry_after,
-            action: body,
+            status: response.status,
+            retry_after: response.retry_after,
+            action: response.body,
         })
     }
 }
 
-/// Reads a body to its end, as the connection cannot be used again before. `Err`: too long.
-async fn collect(
-    body: Incoming,
-    wanted: bool,
-) -> Result<Option<Bytes>, Box<dyn std::error::Error + Send + Sync>> {
-    let body = Limited::new(body, MAX_ANSWER);
-    if wanted {
-        return body
-            .collect()
-            .await
-            .map(|collected| Some(collected.to_bytes()));
-    }
-    let mut body = pin!(body);
-    while let Some(frame) = body.frame().await {
-        frame?;
-    }
-    Ok(None)
-}
-
-fn acts(headers: &HeaderMap) -> bool {
-    let essence = |value: &str| {
-        value
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
-    };
-    headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|value| essence(value) == answer::CONTENT_TYPE)
-}
-
-/// RFC 9110 §10.2.3: seconds, or a date.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    value.parse().ok().map(Duration::from_secs).or_else(|| {
-        let when = httpdate::parse_http_date(value).ok()?;
-        Some(
-            when.duration_since(std::time::SystemTime::now())
-                .unwrap_or_default(),
-        )
-    })
+/// A place, when there is one. The semaphores are never closed; if one were, nothing would have
+/// been sent.
+async fn place(semaphore: &Semaphore) -> Result<SemaphorePermit<'_>, SendError> {
+    let place = semaphore.acquire().await;
+    place.map_err(|error| SendError::NotTaken(error.to_string()))
 }

@@ -48,7 +48,7 @@ impl<T: Transport> Delivery<T> {
         let mut backoff = Backoff::new(self.retry_for);
         loop {
             let started = Instant::now();
-            let result = self.transport.send(event.request()).await;
+            let result = self.transport.send(event).await;
             metrics.callback_seconds(action, started.elapsed());
             let (pause, why) = match result {
                 Ok(Answer {

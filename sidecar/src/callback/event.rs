@@ -1,10 +1,10 @@
 //! The body and headers of one callback.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, header};
-use http_body_util::Full;
+use http::HeaderValue;
 use serde_json::Value as Json;
 
 use super::Target;
@@ -54,14 +54,13 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-/// An event, ready to be sent to one of the app's paths as often as it takes.
+/// An event as the bytes of a request, to be sent as often as it takes.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    uri: Uri,
-    host: HeaderValue,
-    id: HeaderValue,
-    traceparent: HeaderValue,
-    cookie: Option<HeaderValue>,
+    /// The request line and what is the same for all events.
+    start: Bytes,
+    /// The headers of this event, and the blank line.
+    headers: Bytes,
     pub body: Bytes,
 }
 
@@ -97,14 +96,14 @@ impl ClientMessage {
 
 impl Event {
     pub fn outgoing(&self, target: &Target, connection: &Connection) -> Outgoing {
-        let id = format!("{}/{}", connection.id, self.seq);
         let body = connection.with_identity(|identity| self.body(connection.id, identity));
+        let cookie = connection.cookie.as_deref();
         Outgoing::new(
             target,
             connection.id,
-            &id,
-            connection.cookie.as_deref().cloned(),
-            body.into(),
+            format_args!("{}", self.seq),
+            cookie,
+            body,
         )
     }
 
@@ -117,7 +116,7 @@ impl Event {
 
     /// The fields in the order of the Olares page, ours behind them.
     fn body(&self, id: ConnectionId, identity: &Identity) -> String {
-        let mut body = String::with_capacity(200 + self.data_len());
+        let mut body = String::with_capacity(256 + self.data_len());
         body.push_str("{\"data\":");
         let mut encoding = None;
         match &self.kind {
@@ -143,7 +142,8 @@ impl Event {
         }
         match &self.kind {
             EventKind::Open { request } => {
-                let _ = write!(body, ",\"request\":{}", request.to_json());
+                body.push_str(",\"request\":");
+                request.push_to(&mut body);
             }
             EventKind::Close { code, reason } => push_close(&mut body, *code, reason),
             EventKind::Message(_) => {}
@@ -155,7 +155,8 @@ impl Event {
     fn data_len(&self) -> usize {
         match &self.kind {
             EventKind::Message(message) => message.size() * 4 / 3,
-            _ => 0,
+            EventKind::Open { .. } => 512,
+            EventKind::Close { .. } => 0,
         }
     }
 }
@@ -170,7 +171,7 @@ pub fn recovered_close(target: &Target, id: ConnectionId, identity: &Identity) -
     }
     push_close(&mut body, 1006, "gateway restarted");
     body.push('}');
-    Outgoing::new(target, id, &format!("{id}/close"), None, body.into())
+    Outgoing::new(target, id, format_args!("close"), None, body)
 }
 
 // === impl Outgoing ===
@@ -179,74 +180,67 @@ impl Outgoing {
     fn new(
         target: &Target,
         connection: ConnectionId,
-        id: &str,
-        cookie: Option<HeaderValue>,
-        body: Bytes,
+        id: fmt::Arguments<'_>,
+        cookie: Option<&HeaderValue>,
+        body: String,
     ) -> Self {
-        let header =
-            |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
         // W3C Trace Context: one trace per connection, one span per event.
-        let span = fastrand::u64(1..);
-        let traceparent = format!("00-{:032x}-{span:016x}-01", connection.trace_id());
+        let (trace, span) = (connection.trace_id(), fastrand::u64(1..));
+        let mut headers = Vec::with_capacity(192 + cookie.map_or(0, HeaderValue::len));
+        // Writing to a vector does not fail.
+        let _ = write!(headers, "X-Ws-Event-Id: {connection}/{id}\r\n");
+        let _ = write!(headers, "Traceparent: 00-{trace:032x}-{span:016x}-01\r\n");
+        if let Some(cookie) = cookie {
+            headers.extend_from_slice(b"Cookie: ");
+            headers.extend_from_slice(cookie.as_bytes());
+            headers.extend_from_slice(b"\r\n");
+        }
+        let _ = write!(headers, "Content-Length: {}\r\n\r\n", body.len());
         Self {
-            uri: target.uri.clone(),
-            host: target.host.clone(),
-            id: header(id),
-            traceparent: header(&traceparent),
-            cookie,
-            body,
+            start: target.start.clone(),
+            headers: headers.into(),
+            body: body.into(),
         }
     }
 
     /// The same event for another path of the app.
     #[must_use]
-    pub fn to_uri(&self, uri: &Uri) -> Self {
+    pub fn to_path(&self, start: &Bytes) -> Self {
         Self {
-            uri: uri.clone(),
+            start: start.clone(),
             ..self.clone()
         }
     }
 
-    pub fn request(&self) -> Request<Full<Bytes>> {
-        let mut request = Request::new(Full::new(self.body.clone()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        let headers = request.headers_mut();
-        headers.insert(header::HOST, self.host.clone());
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json"),
-        );
-        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        headers.insert(EVENT_ID, self.id.clone());
-        headers.insert(TRACEPARENT, self.traceparent.clone());
-        if let Some(cookie) = &self.cookie {
-            headers.insert(header::COOKIE, cookie.clone());
-        }
-        request
+    /// What goes over the wire, in order.
+    pub fn parts(&self) -> [&[u8]; 3] {
+        [&self.start, &self.headers, &self.body]
     }
 }
-
-const EVENT_ID: HeaderName = HeaderName::from_static("x-ws-event-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const USER_AGENT: &str = concat!("ws-gateway/", env!("CARGO_PKG_VERSION"));
 
 // === impl OpenRequest ===
 
 impl OpenRequest {
     /// Header names in lower case; several values of one name are joined as RFC 9110 §5.3 says.
-    fn to_json(&self) -> Json {
-        let mut headers = serde_json::Map::new();
-        for name in self.headers.keys() {
-            let values: Vec<_> = self
-                .headers
-                .get_all(name)
-                .iter()
-                .map(|value| String::from_utf8_lossy(value.as_bytes()))
-                .collect();
-            headers.insert(name.as_str().to_owned(), values.join(", ").into());
+    fn push_to(&self, body: &mut String) {
+        body.push_str("{\"path\":");
+        push_json(body, &self.path);
+        body.push_str(",\"query\":");
+        push_json(body, &self.query);
+        body.push_str(",\"headers\":{");
+        for (index, name) in self.headers.keys().enumerate() {
+            if index > 0 {
+                body.push(',');
+            }
+            push_json(body, name.as_str());
+            body.push(':');
+            let mut values = self.headers.get_all(name).iter();
+            let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+            let first = values.next().map(text).unwrap_or_default();
+            let all = values.fold(first, |all, next| all + ", " + &text(next));
+            push_json(body, &all);
         }
-        serde_json::json!({"path": self.path, "query": self.query, "headers": headers})
+        body.push_str("}}");
     }
 }
 

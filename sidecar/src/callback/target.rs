@@ -1,38 +1,43 @@
-//! Where callbacks go, worked out once: a URI and a Host header per path.
+//! Where callbacks go, worked out once: how a request for each of the app's paths begins.
 
-use http::{HeaderValue, Uri};
+use bytes::Bytes;
 use stanza::CallbackTarget;
 use stanza::field::{MessageType, UrlPath};
 
 #[derive(Debug)]
 pub struct Target {
-    pub host: HeaderValue,
-    pub uri: Uri,
-    /// Further paths for messages of a type.
-    types: Vec<(String, Uri)>,
+    /// As people write it: `http://localhost:8888/ws/message`.
+    pub url: String,
+    /// The request line and the headers that all events share.
+    pub start: Bytes,
+    /// The same for the further paths of messages of a type.
+    types: Vec<(String, Bytes)>,
 }
 
 impl Target {
     pub fn new(target: &CallbackTarget, types: &[MessageType]) -> Self {
-        let host = HeaderValue::from_str(&format!("localhost:{}", target.port));
-        let types = types
-            .iter()
-            .map(|entry| (entry.name.clone(), uri(&entry.url)));
+        let start = |path: &UrlPath| Bytes::from(start(path, target));
         Self {
-            host: host.unwrap_or(HeaderValue::from_static("localhost")),
-            uri: uri(&target.path),
-            types: types.collect(),
+            url: format!("http://localhost:{}{}", target.port, target.path),
+            start: start(&target.path),
+            types: types
+                .iter()
+                .map(|entry| (entry.name.clone(), start(&entry.url)))
+                .collect(),
         }
     }
 
     /// The paths that want messages of this type as well.
-    pub fn also<'a>(&'a self, kind: Option<&'a str>) -> impl Iterator<Item = &'a Uri> {
-        let wanted = move |(name, _): &&(String, Uri)| kind == Some(name);
-        self.types.iter().filter(wanted).map(|(_, uri)| uri)
+    pub fn also<'a>(&'a self, kind: Option<&'a str>) -> impl Iterator<Item = &'a Bytes> {
+        let wanted = move |(name, _): &&(String, Bytes)| kind == Some(name);
+        self.types.iter().filter(wanted).map(|(_, start)| start)
     }
 }
 
-/// A `UrlPath` is what may stand in a request line, so it always parses.
-fn uri(path: &UrlPath) -> Uri {
-    path.as_str().parse().unwrap_or_default()
+fn start(path: &UrlPath, target: &CallbackTarget) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost:{}\r\nContent-Type: application/json\r\nUser-Agent: ws-gateway/{}\r\n",
+        target.port,
+        env!("CARGO_PKG_VERSION"),
+    )
 }

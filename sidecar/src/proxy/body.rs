@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
+use super::connection::AppConnection;
 use super::{RequestBody, Upstream};
-use crate::app_connection::AppConnection;
 
 pub(crate) enum ServerBody {
     Own(Full<Bytes>),

@@ -226,8 +226,8 @@ async fn tell<T: Transport>(
         Outcome::Delivered(actions) => actions,
         lost => return lost,
     };
-    for uri in app.target.also(kind.as_deref()) {
-        match deliver(&gateway, app, &outgoing.to_uri(uri), action).await {
+    for start in app.target.also(kind.as_deref()) {
+        match deliver(&gateway, app, &outgoing.to_path(start), action).await {
             Outcome::Delivered(actions) => all = Actions::both(all, actions),
             lost => return lost,
         }

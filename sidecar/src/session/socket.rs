@@ -1,6 +1,5 @@
 //! The client's side of a session: bytes in and out, and the closing handshake.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -47,17 +46,6 @@ pub(super) enum Read {
     Discarded,
     /// The stream has ended.
     End,
-}
-
-const READ_BUFFER: usize = 64 << 10;
-
-thread_local! {
-    /// One buffer for all connections of a thread: what is read is decoded before the next read.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
-}
-
-pub(super) fn with_read_buffer<R>(read: impl FnOnce(&mut [u8]) -> R) -> R {
-    BUFFER.with_borrow_mut(|buffer| read(buffer))
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {

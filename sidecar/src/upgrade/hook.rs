@@ -1,14 +1,13 @@
 //! The auth hook: before each upgrade the app is asked, as nginx `auth_request`, Traefik
 //! `forwardAuth` and Envoy `ext_authz` do (Midway: `onWebSocketUpgrade`).
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use stanza::field::UrlPath;
 use tracing::warn;
 
 use super::Refused;
-use crate::callback::client::AppClient;
+use crate::callback::client::{AppClient, Fetched};
 use crate::gateway::Gateway;
 
 /// What a 2xx says beside "yes".
@@ -30,19 +29,18 @@ pub(super) async fn ask<B>(
             "there is no app to ask (WS_PORT and WS_URL are not set)",
         ));
     };
-    let question =
-        question(path, request).ok_or_else(|| unavailable("the request cannot be passed on"))?;
+    let question = question(path, request);
     let answer = app
         .delivery
         .transport()
-        .fetch(question)
+        .fetch(&question)
         .await
         .map_err(|error| {
             warn!(%error, "auth hook failed");
             unavailable("the app could not be asked whether to let you in")
         })?;
-    if answer.status().is_success() {
-        return Ok(read(answer.headers()));
+    if answer.status.is_success() {
+        return Ok(read(&answer.headers));
     }
     Err(Refused {
         label: "auth_denied",
@@ -51,27 +49,34 @@ pub(super) async fn ask<B>(
 }
 
 /// `GET <auth>?<the client's query>` with the client's headers and `X-Original-URI`.
-fn question<B>(path: &UrlPath, request: &Request<B>) -> Option<Request<Full<Bytes>>> {
-    let query = request.uri().query();
-    let uri = match (query, path.as_str().contains('?')) {
-        (None, _) => path.to_string(),
-        (Some(query), false) => format!("{path}?{query}"),
-        (Some(query), true) => format!("{path}&{query}"),
+fn question<B>(path: &UrlPath, request: &Request<B>) -> Vec<u8> {
+    let separator = match (request.uri().query(), path.as_str().contains('?')) {
+        (None, _) => "",
+        (Some(_), false) => "?",
+        (Some(_), true) => "&",
     };
-    let mut question = Request::new(Full::default());
-    *question.uri_mut() = uri.parse().ok()?;
-    let original = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |path| path.as_str());
-    let headers = question.headers_mut();
-    *headers = request.headers().clone();
-    for name in HOP_BY_HOP {
-        headers.remove(name);
+    let query = request.uri().query().unwrap_or_default();
+    let mut question = format!("GET {path}{separator}{query} HTTP/1.1\r\n").into_bytes();
+    let mut push = |name: &str, value: &[u8]| {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            question.extend_from_slice(part);
+        }
+    };
+    for (name, value) in request.headers() {
+        if !HOP_BY_HOP.contains(name) && name != ORIGINAL_URI {
+            push(name.as_str(), value.as_bytes());
+        }
     }
-    headers.insert("x-original-uri", HeaderValue::from_str(original).ok()?);
-    Some(question)
+    let original = request.uri().path_and_query();
+    push(
+        ORIGINAL_URI,
+        original.map_or("/", |path| path.as_str()).as_bytes(),
+    );
+    question.extend_from_slice(b"\r\n");
+    question
 }
+
+const ORIGINAL_URI: &str = "x-original-uri";
 
 /// RFC 9110 §7.6.1, and what belongs to the client's own handshake. `Sec-WebSocket-Protocol`
 /// stays: the app may choose by it.
@@ -101,15 +106,16 @@ fn read(headers: &HeaderMap) -> HookAnswer {
 }
 
 /// The app's refusal as it is: a 401 with its challenge, a 302 to a log-in page.
-fn relay(answer: Response<Bytes>) -> crate::reply::Reply {
-    let (mut parts, body) = answer.into_parts();
+fn relay(answer: Fetched) -> crate::reply::Reply {
+    let mut reply = Response::new(Full::new(answer.body));
+    *reply.headers_mut() = answer.headers;
     for name in HOP_BY_HOP {
-        parts.headers.remove(name);
+        reply.headers_mut().remove(name);
     }
-    // 101 would be the gateway's to say, and 1xx are no final answers.
-    if parts.status.is_informational() {
-        parts.status = StatusCode::BAD_GATEWAY;
-    }
-    parts.version = http::Version::HTTP_11;
-    Response::from_parts(parts, Full::new(body))
+    // 101 would be the gateway's to say.
+    *reply.status_mut() = match answer.status {
+        StatusCode::SWITCHING_PROTOCOLS => StatusCode::BAD_GATEWAY,
+        status => status,
+    };
+    reply
 }

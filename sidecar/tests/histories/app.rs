@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
-use http::{Request, StatusCode};
-use http_body_util::{BodyExt, Full};
+use http::StatusCode;
 use serde::Deserialize;
 use tokio::time::Instant;
-use ws_gateway::callback::{Answer, SendError, Transport};
+use ws_gateway::callback::{Answer, Outgoing, SendError, Transport};
 
 /// What the app has seen and done in one history.
 #[derive(Debug)]
@@ -210,15 +209,12 @@ impl App {
 }
 
 impl Transport for Calls {
-    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, SendError> {
-        let event_id = request.headers()["x-ws-event-id"]
-            .to_str()
-            .unwrap()
-            .to_owned();
-        let body = request.into_body().collect().await.unwrap().to_bytes();
-        let event: Taken = serde_json::from_slice(&body).expect("a callback's body is JSON");
-        assert_eq!(event_id, format!("{}/{}", event.conn_id, event.seq));
+    async fn send(&self, outgoing: &Outgoing) -> Result<Answer, SendError> {
+        let [_, headers, body] = outgoing.parts();
+        let event: Taken = serde_json::from_slice(body).expect("a callback's body is JSON");
         let id = event.conn_id.clone();
+        let event_id = format!("X-Ws-Event-Id: {id}/{}\r\n", event.seq);
+        assert!(str::from_utf8(headers).unwrap().contains(&event_id));
         // A connection's callback that is cancelled leaves too.
         let _guard = Guard {
             app: &self.0,

@@ -16,14 +16,14 @@ use rustix::net::{RecvFlags, recv};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::stream::{Counted, SharedStream};
 use crate::callback::SendError;
-use crate::stream::SharedStream;
 
-pub(crate) struct AppConnection<B: Body + 'static> {
+pub(super) struct AppConnection<B: Body + 'static> {
     sender: http1::SendRequest<B>,
     driver: Driver<B>,
     /// The same socket: to see how much of a request went out, and whether the app hung up.
-    stream: Arc<crate::stream::Counted>,
+    stream: Arc<Counted>,
     idle_since: Instant,
     driver_done: bool,
 }
@@ -40,7 +40,7 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    pub(crate) async fn new(stream: TcpStream) -> Result<Self, SendError> {
+    pub(super) async fn new(stream: TcpStream) -> Result<Self, SendError> {
         // Fails only on a socket that is gone, which the first write will tell.
         let _ = stream.set_nodelay(true);
         let stream = SharedStream::new(stream);
@@ -59,16 +59,9 @@ where
         })
     }
 
-    /// Sends the request and waits for the head of the answer.
-    pub(crate) async fn send(
-        &mut self,
-        request: Request<B>,
-    ) -> Result<Response<Incoming>, SendError> {
-        self.try_send(request).await.map_err(|(error, _)| error)
-    }
-
-    /// As [`Self::send`]; the request comes back where it was not begun.
-    pub(crate) async fn try_send(
+    /// Sends the request and waits for the head of the answer; the request comes back where it
+    /// was not begun.
+    pub(super) async fn try_send(
         &mut self,
         request: Request<B>,
     ) -> Result<Response<Incoming>, (SendError, Option<Request<B>>)> {
@@ -90,23 +83,15 @@ where
         })
     }
 
-    /// Runs a reader of the answer's body.
-    pub(crate) async fn read<R>(
-        &mut self,
-        reader: impl Future<Output = R>,
-    ) -> Result<R, SendError> {
-        Ok(drive(&mut self.driver, &mut self.driver_done, reader).await)
-    }
-
     /// Moves the request's and the answer's bytes as far as they go now.
-    pub(crate) fn poll_drive(&mut self, context: &mut Context<'_>) {
+    pub(super) fn poll_drive(&mut self, context: &mut Context<'_>) {
         if !self.driver_done {
             self.driver_done = Pin::new(&mut self.driver).poll(context).is_ready();
         }
     }
 
     /// The socket, once the app has answered 101, and what it sent behind that.
-    pub(crate) async fn into_upgraded(mut self) -> (SharedStream, Bytes) {
+    pub(super) async fn into_upgraded(mut self) -> (SharedStream, Bytes) {
         if !self.driver_done {
             // It ends by itself after a 101; an error shows on the socket as well.
             let _ = poll_fn(|context| self.driver.poll_without_shutdown(context)).await;
@@ -116,18 +101,18 @@ where
     }
 
     /// Puts the connection aside; whether it may be used again.
-    pub(crate) fn set_idle(&mut self, now: Instant) -> bool {
+    pub(super) fn set_idle(&mut self, now: Instant) -> bool {
         self.idle_since = now;
         !self.driver_done && self.poll_driver() && self.sender.is_ready()
     }
 
-    pub(crate) fn idle_for(&self, now: Instant) -> Duration {
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.idle_since)
     }
 
     /// Whether a request may be sent: not idle for too long, and the app has not hung up. A
     /// request on a connection that the app has closed would be lost in doubt.
-    pub(crate) fn is_usable(&mut self, now: Instant, max_idle: Duration) -> bool {
+    pub(super) fn is_usable(&mut self, now: Instant, max_idle: Duration) -> bool {
         let idle = self.idle_for(now);
         if idle > max_idle || !self.poll_driver() || !self.sender.is_ready() {
             return false;

@@ -1,6 +1,5 @@
 //! A TCP stream that hyper owns and that can still be looked at.
 
-use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -10,39 +9,37 @@ use std::task::{Context, Poll, ready};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::net::TcpStream;
 
+use crate::read_buffer;
+
 /// The socket, and how much was written to it.
 #[derive(Debug)]
-pub(crate) struct Counted {
+pub(super) struct Counted {
     stream: TcpStream,
     written: AtomicU64,
 }
 
 #[derive(Debug)]
-pub(crate) struct SharedStream(Arc<Counted>);
-
-thread_local! {
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 64 << 10]);
-}
+pub(super) struct SharedStream(Arc<Counted>);
 
 impl Counted {
-    pub(crate) fn written(&self) -> u64 {
+    pub(super) fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &TcpStream {
         &self.stream
     }
 }
 
 impl SharedStream {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: TcpStream) -> Self {
         Self(Arc::new(Counted {
             stream,
             written: AtomicU64::new(0),
         }))
     }
 
-    pub(crate) fn counted(&self) -> Arc<Counted> {
+    pub(super) fn counted(&self) -> Arc<Counted> {
         Arc::clone(&self.0)
     }
 
@@ -73,7 +70,7 @@ impl Read for SharedStream {
     ) -> Poll<io::Result<()>> {
         // hyper's cursor gives no initialised slice without `unsafe`, so there is one copy, from a
         // buffer that all connections of a thread share.
-        BUFFER.with_borrow_mut(|chunk| {
+        read_buffer::with(|chunk| {
             let want = buffer.remaining().min(chunk.len());
             loop {
                 ready!(self.0.stream.poll_read_ready(context))?;

@@ -1,0 +1,136 @@
+//! One connection to the app: a request is one write, its answer is read into a buffer that all
+//! connections of the thread share. Our own and not hyper's because this is most of what a
+//! message costs, and because here it is known to the byte what the app can have had.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::SendError;
+use super::response::{Malformed, Reader, Response, Want};
+use crate::read_buffer;
+
+#[derive(Debug)]
+pub(super) struct AppConnection {
+    stream: TcpStream,
+    idle_since: Instant,
+}
+
+impl AppConnection {
+    pub(super) fn new(stream: TcpStream, now: Instant) -> Self {
+        // Fails only on a socket that is gone, which the first write will tell.
+        let _ = stream.set_nodelay(true);
+        Self {
+            stream,
+            idle_since: now,
+        }
+    }
+
+    pub(super) async fn exchange(
+        &mut self,
+        request: &[&[u8]; 3],
+        want: Want,
+    ) -> Result<Response, SendError> {
+        self.write(request).await?;
+        let mut reader = Reader::new(want);
+        match self.read(&mut reader).await {
+            Ok(()) => Ok(reader.finish()),
+            Err(error) => Err(SendError::InDoubt(error.to_string())),
+        }
+    }
+
+    /// A part of a request may have made the app act; none of it cannot.
+    async fn write(&mut self, request: &[&[u8]; 3]) -> Result<(), SendError> {
+        let total = request.iter().map(|part| part.len()).sum();
+        let mut written = 0;
+        while written < total {
+            let wrote = poll_fn(|context| {
+                let (mut slices, count) = behind(request, written);
+                Pin::new(&mut self.stream).poll_write_vectored(context, &slices.as_mut()[..count])
+            });
+            match wrote.await {
+                Ok(count) if count > 0 => written += count,
+                Ok(_) => return Err(SendError::InDoubt("the app takes nothing".to_owned())),
+                Err(error) if written == 0 => return Err(SendError::NotTaken(error.to_string())),
+                Err(error) => return Err(SendError::InDoubt(error.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, reader: &mut Reader) -> io::Result<()> {
+        poll_fn(|context| {
+            read_buffer::with(|buffer| {
+                loop {
+                    let mut buffer = ReadBuf::new(buffer);
+                    ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+                    let whole = match buffer.filled() {
+                        [] if reader.feed_end() => true,
+                        [] if reader.has_begun() => return broken("it hung up amid its answer"),
+                        [] => return broken("it hung up without an answer"),
+                        bytes => reader.feed(bytes).map_err(|Malformed(why)| invalid(why))?,
+                    };
+                    if whole {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            })
+        })
+        .await
+    }
+
+    pub(super) fn set_idle(&mut self, now: Instant) {
+        self.idle_since = now;
+    }
+
+    pub(super) fn idle_for(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.idle_since)
+    }
+
+    /// Whether a request may be sent: not idle for too long, and the app has not hung up. One
+    /// system call more per request, but a request on a connection that the app has closed would
+    /// be lost in doubt.
+    pub(super) fn is_usable(&self, now: Instant, max_idle: Duration) -> bool {
+        if self.idle_for(now) > max_idle {
+            return false;
+        }
+        let mut byte = [0];
+        let peeked = recv(
+            &self.stream,
+            &mut byte,
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        );
+        // Nothing to read is what an idle connection looks like; an end or stray bytes are not.
+        matches!(peeked, Err(rustix::io::Errno::WOULDBLOCK))
+    }
+}
+
+/// What is left of the request's parts.
+fn behind<'a>(request: &[&'a [u8]; 3], mut written: usize) -> ([IoSlice<'a>; 3], usize) {
+    let mut slices = [IoSlice::new(&[]); 3];
+    let mut count = 0;
+    for part in request {
+        let skipped = written.min(part.len());
+        written -= skipped;
+        if skipped < part.len() {
+            slices[count] = IoSlice::new(&part[skipped..]);
+            count += 1;
+        }
+    }
+    (slices, count)
+}
+
+fn broken<T>(why: &'static str) -> Poll<io::Result<T>> {
+    Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
+}
+
+fn invalid(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why)
+}

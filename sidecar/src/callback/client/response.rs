@@ -1,0 +1,406 @@
+//! An HTTP/1.1 answer from its bytes, without IO (RFC 9112). Parsing the head is httparse's.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use crate::callback::answer;
+
+/// What of an answer is of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Its status, and its body if it acts.
+    Actions,
+    /// All of it.
+    Everything,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Response {
+    pub status: StatusCode,
+    /// Only where everything is wanted.
+    pub headers: HeaderMap,
+    pub retry_after: Option<Duration>,
+    pub body: Option<Bytes>,
+    /// Whether the connection may be used again.
+    pub reusable: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Reader {
+    want: Want,
+    /// Bytes that are not a whole head, or not a whole chunk.
+    pending: Vec<u8>,
+    head: Option<Head>,
+    body: Vec<u8>,
+    /// Bytes of the body so far, kept or not.
+    seen: usize,
+}
+
+#[derive(Debug)]
+struct Head {
+    response: Response,
+    framing: Framing,
+    keeps_body: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Framing {
+    Length(usize),
+    Chunked,
+    UntilEnd,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Malformed(pub &'static str);
+
+const MAX_HEAD: usize = 64 << 10;
+const MAX_HEADERS: usize = 100;
+/// An answer that acts may be as large as an admin request; any other is read, up to the same
+/// size, so that its connection can be used again.
+const MAX_BODY: usize = 16 << 20;
+
+impl Reader {
+    pub(super) fn new(want: Want) -> Self {
+        Self {
+            want,
+            pending: Vec::new(),
+            head: None,
+            body: Vec::new(),
+            seen: 0,
+        }
+    }
+
+    /// Takes more bytes; whether the answer is whole.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<bool, Malformed> {
+        if self.head.is_some() {
+            return self.feed_body(bytes);
+        }
+        let mut pending = std::mem::take(&mut self.pending);
+        let source = if pending.is_empty() {
+            bytes
+        } else {
+            pending.extend_from_slice(bytes);
+            &pending
+        };
+        match Head::parse(source, self.want)? {
+            Some((head, len)) => {
+                self.head = Some(head);
+                self.feed_body(&source[len..])
+            }
+            None if source.len() > MAX_HEAD => Err(Malformed("the head of the answer is too long")),
+            None => {
+                self.pending = source.to_vec();
+                Ok(false)
+            }
+        }
+    }
+
+    /// The stream has ended; whether that makes the answer whole.
+    pub(super) fn feed_end(&self) -> bool {
+        let until_end = |head: &Head| head.framing == Framing::UntilEnd;
+        self.head.as_ref().is_some_and(until_end)
+    }
+
+    /// Whether a byte of an answer has come.
+    pub(super) fn has_begun(&self) -> bool {
+        self.head.is_some() || !self.pending.is_empty()
+    }
+
+    pub(super) fn finish(self) -> Response {
+        let Some(head) = self.head else {
+            return Response::default();
+        };
+        let mut response = head.response;
+        response.body = head.keeps_body.then(|| self.body.into());
+        response
+    }
+
+    fn feed_body(&mut self, bytes: &[u8]) -> Result<bool, Malformed> {
+        let Some(head) = &mut self.head else {
+            return Ok(false);
+        };
+        match head.framing {
+            Framing::Length(length) => {
+                let missing = length - self.seen;
+                let (ours, stray) = bytes.split_at(missing.min(bytes.len()));
+                head.response.reusable &= stray.is_empty();
+                Ok(self.take(ours) || self.seen == length)
+            }
+            Framing::UntilEnd => Ok(self.take(bytes)),
+            Framing::Chunked => {
+                self.pending.extend_from_slice(bytes);
+                self.feed_chunks()
+            }
+        }
+    }
+
+    fn feed_chunks(&mut self) -> Result<bool, Malformed> {
+        let pending = std::mem::take(&mut self.pending);
+        let mut rest = pending.as_slice();
+        loop {
+            let size = httparse::parse_chunk_size(rest).map_err(|_| Malformed("bad chunk size"))?;
+            let httparse::Status::Complete((start, size)) = size else {
+                break;
+            };
+            let Ok(size) = usize::try_from(size) else {
+                return Err(Malformed("a chunk is too long"));
+            };
+            if size == 0 {
+                // Trailers, if any, and the blank line behind them.
+                let Some(end) = end_of_trailers(&rest[start..]) else {
+                    break;
+                };
+                if let Some(head) = &mut self.head {
+                    head.response.reusable &= rest.len() == start + end;
+                }
+                return Ok(true);
+            }
+            if size > MAX_BODY {
+                self.give_up();
+                return Ok(true);
+            }
+            if rest.len() < start + size + 2 {
+                break;
+            }
+            if self.take(&rest[start..start + size]) {
+                return Ok(true);
+            }
+            rest = &rest[start + size + 2..];
+        }
+        self.pending = rest.to_vec();
+        Ok(false)
+    }
+
+    /// Keeps or counts a piece of the body; whether it has become too long to go on.
+    fn take(&mut self, piece: &[u8]) -> bool {
+        self.seen += piece.len();
+        if self.seen > MAX_BODY {
+            self.give_up();
+            return true;
+        }
+        if self.head.as_ref().is_some_and(|head| head.keeps_body) {
+            self.body.extend_from_slice(piece);
+        }
+        false
+    }
+
+    /// Too long for anything that could act: the status counts, the connection is not kept.
+    fn give_up(&mut self) {
+        self.body = Vec::new();
+        if let Some(head) = &mut self.head {
+            head.keeps_body = false;
+            head.response.reusable = false;
+        }
+    }
+}
+
+impl Head {
+    /// The final head in `bytes` and where its body begins; interim ones (1xx) are passed over.
+    fn parse(bytes: &[u8], want: Want) -> Result<Option<(Self, usize)>, Malformed> {
+        let mut start = 0;
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut parsed = httparse::Response::new(&mut headers);
+            let status = parsed
+                .parse(&bytes[start..])
+                .map_err(|_| Malformed("not HTTP"))?;
+            let httparse::Status::Complete(len) = status else {
+                return Ok(None);
+            };
+            start += len;
+            let head = Self::new(&parsed, want)?;
+            let interim = head.response.status.is_informational()
+                && head.response.status != StatusCode::SWITCHING_PROTOCOLS;
+            if !interim {
+                return Ok(Some((head, start)));
+            }
+        }
+    }
+
+    fn new(parsed: &httparse::Response<'_, '_>, want: Want) -> Result<Self, Malformed> {
+        let status = StatusCode::from_u16(parsed.code.unwrap_or_default());
+        let mut response = Response {
+            status: status.map_err(|_| Malformed("bad status"))?,
+            reusable: parsed.version == Some(1),
+            ..Response::default()
+        };
+        let (mut length, mut chunked) = (None, false);
+        let mut keeps_body = want == Want::Everything;
+        for header in parsed.headers.iter() {
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            let text = || str::from_utf8(header.value).unwrap_or_default().trim();
+            if is("content-length") {
+                let value = text()
+                    .parse()
+                    .map_err(|_| Malformed("bad Content-Length"))?;
+                if length.is_some_and(|before| before != value) {
+                    return Err(Malformed("two lengths"));
+                }
+                length = Some(value);
+            } else if is("transfer-encoding") {
+                chunked = text().to_ascii_lowercase().ends_with("chunked");
+            } else if is("connection") {
+                let mut tokens = text().split(',').map(str::trim);
+                response.reusable &= !tokens.any(|token| token.eq_ignore_ascii_case("close"));
+            } else if is("content-type") {
+                keeps_body |= acts(text());
+            } else if is("retry-after") && response.status == StatusCode::SERVICE_UNAVAILABLE {
+                response.retry_after = retry_after(text());
+            }
+            if want == Want::Everything {
+                append(&mut response.headers, header);
+            }
+        }
+        // RFC 9112 §6.3, in its order.
+        let bodiless = response.status.is_informational()
+            || matches!(
+                response.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let framing = match length {
+            _ if bodiless => Framing::Length(0),
+            _ if chunked => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            None => Framing::UntilEnd,
+        };
+        response.reusable &= framing != Framing::UntilEnd;
+        Ok(Self {
+            response,
+            framing,
+            keeps_body,
+        })
+    }
+}
+
+fn append(headers: &mut HeaderMap, header: &httparse::Header<'_>) {
+    let name = HeaderName::from_bytes(header.name.as_bytes());
+    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(header.value)) {
+        headers.append(name, value);
+    }
+}
+
+fn acts(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(answer::CONTENT_TYPE)
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn retry_after(value: &str) -> Option<Duration> {
+    value.parse().ok().map(Duration::from_secs).or_else(|| {
+        let when = httpdate::parse_http_date(value).ok()?;
+        Some(when.duration_since(SystemTime::now()).unwrap_or_default())
+    })
+}
+
+fn end_of_trailers(bytes: &[u8]) -> Option<usize> {
+    if bytes.starts_with(b"\r\n") {
+        return Some(2);
+    }
+    let end = bytes.windows(4).position(|part| part == b"\r\n\r\n")?;
+    Some(end + 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads the answer whole and byte by byte; both must come to the same.
+    #[track_caller]
+    fn read(text: &str) -> (u16, String, bool) {
+        let read = |piece: usize| {
+            let mut reader = Reader::new(Want::Everything);
+            let mut whole = false;
+            for part in text.as_bytes().chunks(piece) {
+                assert!(!whole, "whole before its end");
+                whole = reader.feed(part).unwrap();
+            }
+            assert!(whole || reader.feed_end());
+            let response = reader.finish();
+            let body = String::from_utf8(response.body.unwrap().to_vec()).unwrap();
+            (response.status.as_u16(), body, response.reusable)
+        };
+        assert_eq!(read(1), read(usize::MAX));
+        read(1)
+    }
+
+    #[test]
+    fn framings() {
+        let length = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        assert_eq!(read(length), (200, "ok".to_owned(), true));
+        let chunks = "HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n\
+                      2;x=y\r\nok\r\n3\r\nyes\r\n0\r\nX-T: 1\r\n\r\n";
+        assert_eq!(read(chunks), (201, "okyes".to_owned(), true));
+        let until_end = "HTTP/1.1 200 OK\r\n\r\nall the rest";
+        assert_eq!(read(until_end), (200, "all the rest".to_owned(), false));
+        assert_eq!(
+            read("HTTP/1.1 204 No Content\r\n\r\n"),
+            (204, String::new(), true)
+        );
+        let closes = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(read(closes), (200, String::new(), false));
+        let old = "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(read(old), (200, String::new(), false));
+        let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n";
+        assert_eq!(read(interim), (503, String::new(), true));
+    }
+
+    #[test]
+    fn only_an_answer_that_acts_is_kept() {
+        let kept = |content_type: &str| {
+            let mut reader = Reader::new(Want::Actions);
+            let text = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: 2\r\n\r\n{{}}"
+            );
+            assert!(reader.feed(text.as_bytes()).unwrap());
+            reader.finish().body
+        };
+        assert_eq!(kept("application/json"), None);
+        assert!(kept("application/vnd.olares.ws+json; charset=utf-8").is_some());
+    }
+
+    #[test]
+    fn bytes_behind_the_answer_spoil_the_connection() {
+        let mut reader = Reader::new(Want::Actions);
+        assert!(
+            reader
+                .feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP")
+                .unwrap()
+        );
+        assert!(!reader.finish().reusable);
+    }
+
+    #[test]
+    fn an_endless_answer_is_given_up() {
+        let mut reader = Reader::new(Want::Everything);
+        reader.feed(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
+        let piece = vec![0; 1 << 20];
+        let pieces = (0..100).position(|_| reader.feed(&piece).unwrap());
+        assert_eq!(pieces, Some(MAX_BODY >> 20));
+        assert_eq!(reader.finish().body, None);
+    }
+
+    #[test]
+    fn what_is_not_http_is_refused() {
+        for text in [
+            "SSH-2.0-x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+        ] {
+            assert!(
+                Reader::new(Want::Actions).feed(text.as_bytes()).is_err(),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn retry_after_in_both_spellings() {
+        assert_eq!(retry_after("3"), Some(Duration::from_secs(3)));
+        assert_eq!(
+            retry_after("Wed, 21 Oct 2015 07:28:00 GMT"),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(retry_after("soon"), None);
+    }
+}
