@@ -9,7 +9,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::{Value as Json, json};
-use support::{App, Client, Gateway, Raw, http, raw};
+use support::{App, Client, Gateway, Launch, Raw, http, raw};
 
 /// Four connections: of ann with a token of her own and as a stranger, of bob, of nobody.
 struct Crowd {
@@ -235,7 +235,10 @@ async fn close_with_every_selector_code_and_reason() {
 #[tokio::test]
 async fn close_takes_effect_at_once_also_on_a_client_that_never_answers() {
     let mut app = App::start().await;
-    let gateway = Gateway::start(&app).await;
+    let gateway = Launch::for_app(&app)
+        .set("limits.close", "500ms")
+        .start()
+        .await;
     let mut raw = Raw::open(&gateway).await;
     let id = app.next_of("open").await.conn_id().to_owned();
     gateway.close(&json!({"conns": [id]})).await;

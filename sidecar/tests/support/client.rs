@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
 use serde_json::Value as Json;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -147,6 +148,8 @@ impl Client {
                 Err(error) => panic!("the connection broke: {error}"),
             }
         }
+        // As a browser does; else the server would wait for it.
+        let _ = self.socket.get_mut().shutdown().await;
         closed.expect("a close frame")
     }
 
