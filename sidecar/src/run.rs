@@ -167,6 +167,9 @@ fn announce(
 /// All addresses of both families where `[::]` is asked for; of IPv4 alone on a host without IPv6.
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     const BACKLOG: u32 = 4096;
+    /// Left to itself the kernel keeps up to 4 MB for a client that has stopped reading, which
+    /// counts against the pod's memory limit. This is what `limits.outbox` is about.
+    const SEND_BUFFER: u32 = 128 << 10;
     let listen = |address: SocketAddr| {
         let socket = if address.is_ipv6() {
             TcpSocket::new_v6()
@@ -174,6 +177,8 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
             TcpSocket::new_v4()
         }?;
         socket.set_reuseaddr(true)?;
+        // What is accepted inherits it.
+        socket.set_send_buffer_size(SEND_BUFFER)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
