@@ -5,7 +5,7 @@ use std::fmt;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::{Map, Value as Json};
-use stanza::problem::Problems;
+use stanza::problem::{Problems, Report};
 use stanza::{Entrance, Manifest, WebSocket};
 
 use crate::api::{AppManifest, AppManifestStatus};
@@ -73,7 +73,10 @@ impl fmt::Display for AppId {
 impl App {
     pub fn read(object: AppManifest) -> Self {
         let id = AppId::new(&object.namespace().unwrap_or_default(), &object.name_any());
-        let (stanza, warnings) = Stanza::read(&id, &object.spec.document);
+        let (mut stanza, warnings) = Stanza::read(&id, &object.spec.document);
+        if let Some(problem) = object.annotations().get(names::PROBLEM) {
+            stanza = stanza.not_known(&id, problem);
+        }
         Self {
             uid: object.uid().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
@@ -144,6 +147,25 @@ impl Stanza {
                     .and_then(|manifest| own_service(id, manifest.entrance()?).ok());
                 (Self::Invalid { problems, service }, Problems::default())
             }
+        }
+    }
+}
+
+impl Stanza {
+    /// The source could not read all of it: what was read counts for nothing but the Service.
+    fn not_known(self, id: &AppId, problem: &str) -> Self {
+        let mut report = Report::new(&format!("AppManifest {id}"));
+        for line in problem.lines() {
+            report.error(None, "", line);
+        }
+        let service = match self {
+            Self::Absent => None,
+            Self::Invalid { service, .. } => service,
+            Self::Valid { service, .. } => service.ok(),
+        };
+        Self::Invalid {
+            problems: report.finish(),
+            service,
         }
     }
 }

@@ -19,6 +19,8 @@ pub const INJECT: &str = "ws.olares.com/inject";
 pub const SOURCE: &str = "ws.olares.com/source";
 /// On an AppManifest: its source is in the middle of a change, so nothing is rolled yet.
 pub const HOLD: &str = "ws.olares.com/hold";
+/// On an AppManifest: what its source could not read of the stanza, one problem to a line.
+pub const PROBLEM: &str = "ws.olares.com/problem";
 /// On a companion Service, as label: the entrance Service it stands beside.
 pub const ENTRANCE: &str = "ws.olares.com/entrance";
 

@@ -6,11 +6,13 @@
 
 pub mod choice;
 pub mod env;
+pub mod excerpt;
 pub mod field;
 mod manifest;
 pub mod node;
 pub mod problem;
 pub mod resources;
 pub mod settings;
+pub mod template;
 
 pub use manifest::{CallbackTarget, Entrance, Manifest, WebSocket, gateway_options};

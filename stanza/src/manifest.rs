@@ -60,6 +60,11 @@ impl Manifest {
         }
     }
 
+    /// Reads a document that is parsed already; `file` is how errors call it.
+    pub fn from_node(file: &str, root: &Node) -> Result<Self, Problems> {
+        Self::read(root, "", Report::new(file))
+    }
+
     /// Reads an object's field; `source` names the object in errors, `field` the field.
     pub fn from_json(
         source: &str,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher;
 use kube::{Api, Client};
-use stanza::node::Node;
+use stanza::excerpt::Excerpt;
 use tracing::{info, warn};
 
 use super::{Document, Error, Writer};
@@ -144,13 +144,11 @@ impl HelmReleases {
                 return Ok(None);
             }
         };
-        match Node::from_yaml(&manifest.text) {
-            Ok(root) => Ok(Document::of_manifest(&root)),
-            Err(error) => {
-                let file = manifest.file;
-                warn!(%release, file, %error, "the manifest in the Helm release is not YAML");
-                Ok(None)
-            }
+        let excerpt = Excerpt::read(manifest.file, &manifest.text, &manifest.context);
+        if excerpt.problems.has_errors() {
+            let problems = excerpt.problems.to_string();
+            warn!(%release, problems, "the manifest in the Helm release cannot be read whole");
         }
+        Ok(Document::of_excerpt(&excerpt))
     }
 }

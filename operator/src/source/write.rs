@@ -1,10 +1,12 @@
 //! What the sources have in common: one AppManifest per app, written and removed by its source
 //! alone.
 
+use std::collections::BTreeMap;
+
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource};
 use serde_json::{Map, Value as Json, json};
-use stanza::node::Node;
+use stanza::excerpt::{self, Excerpt};
 use tracing::info;
 
 use crate::api::AppManifest;
@@ -23,46 +25,38 @@ pub enum Error {
     Secret { name: String, source: kube::Error },
 }
 
-/// The parts of an OlaresManifest that are read downstream; its texts and pictures stay behind.
+/// What a source found out about one app.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Document(Map<String, Json>);
+pub struct Document {
+    spec: Map<String, Json>,
+    /// What keeps the stanza from being known, one to a line.
+    problems: Option<String>,
+}
 
 impl Document {
     /// `None`: the manifest asks for no WebSocket.
-    pub fn of_manifest(root: &Node) -> Option<Self> {
-        let options = root.get("options")?;
-        let mut stanzas = Map::new();
-        for key in ["websocket", "wsConfig"] {
-            if let Some(stanza) = options.get(key).map(Node::to_json)
-                && !stanza.is_null()
-            {
-                stanzas.insert(key.to_owned(), stanza);
-            }
-        }
-        if stanzas.is_empty() {
+    pub fn of_excerpt(excerpt: &Excerpt) -> Option<Self> {
+        let problems = excerpt
+            .problems
+            .has_errors()
+            .then(|| excerpt.problems.errors());
+        if excerpt.root.is_none() && problems.is_none() {
             return None;
         }
-        let mut document = Map::new();
-        if let Some(metadata) = root.get("metadata") {
-            document.insert("metadata".to_owned(), pick(metadata, &["name", "appid"]));
-        }
-        if let Some(entrances) = root.get("entrances") {
-            let entrances = entrances
-                .items()
-                .map(|entrance| pick(entrance, &["name", "host", "port"]))
-                .collect();
-            document.insert("entrances".to_owned(), Json::Array(entrances));
-        }
-        document.insert("options".to_owned(), Json::Object(stanzas));
-        Some(Self(document))
+        let spec = excerpt
+            .root
+            .as_ref()
+            .map(excerpt::to_json)
+            .unwrap_or_default();
+        Some(Self { spec, problems })
     }
-}
 
-fn pick(map: &Node, keys: &[&str]) -> Json {
-    keys.iter()
-        .filter_map(|&key| Some((key.to_owned(), map.get(key)?.to_json())))
-        .collect::<Map<_, _>>()
-        .into()
+    /// As the AppManifest's annotations and spec.
+    pub fn parts(&self) -> (BTreeMap<String, String>, &Map<String, Json>) {
+        let problem = self.problems.clone();
+        let annotations = problem.map(|problem| (names::PROBLEM.to_owned(), problem));
+        (annotations.into_iter().collect(), &self.spec)
+    }
 }
 
 /// Writes on behalf of one source.
@@ -87,11 +81,10 @@ impl Writer {
             info!(%app, source = self.source, winner, "left alone");
             return Ok(());
         }
-        let annotations = if held {
-            json!({ names::HOLD: "true" })
-        } else {
-            json!({})
-        };
+        let (mut annotations, spec) = document.parts();
+        if held {
+            annotations.insert(names::HOLD.to_owned(), "true".to_owned());
+        }
         let body = json!({
             "apiVersion": AppManifest::api_version(&()),
             "kind": AppManifest::kind(&()),
@@ -104,7 +97,7 @@ impl Writer {
                 },
                 "annotations": annotations,
             },
-            "spec": document.0,
+            "spec": spec,
         });
         let params = PatchParams::apply(names::MANAGER).force();
         let written = self

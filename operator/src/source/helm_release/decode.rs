@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
 use serde::Deserialize;
+use serde_json::Value as Json;
+use stanza::excerpt;
 
 /// The file as Olares calls it, and as it called it before.
 const FILES: [&str; 2] = ["OlaresManifest.yaml", "TerminusManifest.yaml"];
@@ -25,22 +27,38 @@ pub(super) enum Error {
     Text(&'static str),
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub(super) struct ManifestFile {
     pub(super) file: &'static str,
     pub(super) text: String,
+    /// What the text is rendered with, if it is a template.
+    pub(super) context: Json,
 }
 
 #[derive(Deserialize)]
 struct Release {
     #[serde(default)]
+    name: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    version: u64,
+    #[serde(default)]
     chart: Chart,
+    /// The user's values.
+    #[serde(default)]
+    config: Json,
 }
 
 #[derive(Default, Deserialize)]
 struct Chart {
     #[serde(default)]
     files: Option<Vec<File>>,
+    /// The chart's own values.
+    #[serde(default)]
+    values: Json,
+    #[serde(default)]
+    metadata: Json,
 }
 
 /// `name` is the path inside the chart: `i18n/de/OlaresManifest.yaml` is another file.
@@ -53,7 +71,7 @@ struct File {
 /// `payload` is the Secret's value, whose own base64 is undone already.
 pub(super) fn manifest(payload: &[u8]) -> Result<Option<ManifestFile>, Error> {
     let packed = STANDARD.decode(payload.trim_ascii())?;
-    let release: Release = if packed.starts_with(&GZIP) {
+    let mut release: Release = if packed.starts_with(&GZIP) {
         let mut json = Vec::new();
         GzDecoder::new(packed.as_slice())
             .take(LONGEST)
@@ -62,7 +80,7 @@ pub(super) fn manifest(payload: &[u8]) -> Result<Option<ManifestFile>, Error> {
     } else {
         serde_json::from_slice(&packed)?
     };
-    let files = release.chart.files.unwrap_or_default();
+    let files = release.chart.files.take().unwrap_or_default();
     let found = FILES
         .into_iter()
         .find_map(|name| Some((name, files.iter().find(|file| file.name == name)?)));
@@ -70,7 +88,23 @@ pub(super) fn manifest(payload: &[u8]) -> Result<Option<ManifestFile>, Error> {
         return Ok(None);
     };
     let text = String::from_utf8(STANDARD.decode(&file.data)?).map_err(|_| Error::Text(name))?;
-    Ok(Some(ManifestFile { file: name, text }))
+    let context = release.context();
+    Ok(Some(ManifestFile {
+        file: name,
+        text,
+        context,
+    }))
+}
+
+impl Release {
+    fn context(self) -> Json {
+        let mut values = self.chart.values;
+        if !self.config.is_null() {
+            excerpt::merge(&mut values, self.config);
+        }
+        let chart = &self.chart.metadata;
+        excerpt::context(&self.name, &self.namespace, self.version, chart, &values)
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +150,27 @@ mod tests {
             text(&[older, ("OlaresManifest.yaml", "newer")]).as_deref(),
             Some("newer")
         );
+    }
+
+    #[test]
+    fn the_users_values_are_over_the_charts() {
+        let release = json!({
+            "name": "chat", "namespace": "chat-alice", "version": 3,
+            "config": {"ws": {"port": 9000}, "gone": null},
+            "chart": {
+                "files": [{"name": FILES[0], "data": STANDARD.encode("x")}],
+                "values": {"ws": {"port": 8888, "path": "/ws"}},
+                "metadata": {"name": "chat-chart", "version": "1.2.3"},
+            },
+        });
+        let payload = STANDARD.encode(release.to_string());
+        let found = manifest(payload.as_bytes()).unwrap().unwrap();
+        assert_eq!(
+            found.context["Values"],
+            json!({"ws": {"port": 9000, "path": "/ws"}, "gone": null})
+        );
+        assert_eq!(found.context["Release"]["Name"], "chat");
+        assert_eq!(found.context["Chart"]["Version"], "1.2.3");
     }
 
     #[test]
