@@ -41,6 +41,8 @@ struct Shared {
     /// overflow closes the connection as a slow reader.
     outbox: VecDeque<Queued>,
     outbox_bytes: usize,
+    /// The share in the common budget of what the socket is writing.
+    writing: usize,
     close: Option<Box<CloseReason>>,
     /// Nothing is accepted any more.
     closed: bool,
@@ -82,6 +84,7 @@ impl Connection {
             identity,
             outbox: VecDeque::new(),
             outbox_bytes: 0,
+            writing: 0,
             close: None,
             closed: false,
             waker: None,
@@ -157,11 +160,13 @@ impl Connection {
         }
     }
 
-    /// What to write next: one frame as it is shared, or several small ones in one piece.
+    /// What to write next, once all before is written: one frame as it is shared, or several
+    /// small ones in one piece.
     pub(crate) fn take_outgoing(&self, budget: &Budget) -> Option<Bytes> {
         const GATHER: usize = 16 << 10;
         let mut shared = self.lock();
-        let first = shared.pop(budget)?;
+        shared.written(budget);
+        let first = shared.pop()?;
         let fits = |shared: &Shared, so_far: usize| {
             shared
                 .outbox
@@ -173,7 +178,7 @@ impl Connection {
         }
         let mut gathered = Vec::from(first);
         while fits(&shared, gathered.len()) {
-            match shared.pop(budget) {
+            match shared.pop() {
                 Some(next) => gathered.extend_from_slice(&next),
                 None => break,
             }
@@ -191,8 +196,8 @@ impl Connection {
         let mut shared = self.lock();
         shared.closed = true;
         if discard {
-            while shared.pop(budget).is_some() {}
-            shared.outbox = VecDeque::new();
+            while shared.pop().is_some() {}
+            shared.written(budget);
         }
     }
 
@@ -233,10 +238,15 @@ impl Connection {
 }
 
 impl Shared {
-    fn pop(&mut self, budget: &Budget) -> Option<Bytes> {
+    fn written(&mut self, budget: &Budget) {
+        budget.give_back(std::mem::take(&mut self.writing));
+    }
+
+    /// The next frame. It counts until it is written.
+    fn pop(&mut self) -> Option<Bytes> {
         let Queued { frame, cost } = self.outbox.pop_front()?;
         self.outbox_bytes -= frame.len() + FRAME_OVERHEAD;
-        budget.give_back(cost);
+        self.writing += cost;
         if self.outbox.is_empty() {
             // The queue's memory is for those who are behind.
             self.outbox = VecDeque::new();
