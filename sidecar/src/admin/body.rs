@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 use stanza::field::CloseCode;
 
@@ -35,9 +36,13 @@ pub enum BodyError {
 
 impl<'a> Fields<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, BodyError> {
-        serde_json::from_slice(body)
-            .map(Self)
-            .map_err(|error| BodyError::NotAnObject(error.to_string()))
+        serde_json::from_slice(body).map(Self).map_err(|error| {
+            BodyError::NotAnObject(match error.classify() {
+                // serde would quote the value, and this may be logged.
+                Category::Data => "it is of another type".to_owned(),
+                _ => error.to_string(),
+            })
+        })
     }
 
     /// A field as it stands; `null` counts as absent.
