@@ -1,5 +1,12 @@
 //! The command line.
 
+mod chart;
+mod inject;
+mod lint;
+mod manifest;
+
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 use kube::CustomResourceExt;
 
@@ -20,6 +27,10 @@ pub struct Cli {
 enum Command {
     /// Run the operator in a cluster
     Run(Box<Settings>),
+    Manifest(manifest::Arguments),
+    Lint(lint::Arguments),
+    Inject(Box<inject::InjectArguments>),
+    Uninject(inject::UninjectArguments),
     /// Print the CustomResourceDefinitions
     Crds,
     /// Print docs/reasons.md
@@ -27,19 +38,49 @@ enum Command {
 }
 
 impl Cli {
-    pub async fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            Command::Run(settings) => run(*settings).await,
-            Command::Crds => {
-                print(&crds()?);
-                Ok(())
+    /// The exit code says whether a check found something.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        let output = match self.command {
+            Command::Run(settings) => {
+                run(*settings).await?;
+                return Ok(ExitCode::SUCCESS);
             }
-            Command::Reasons => {
-                print(&reason::document());
-                Ok(())
-            }
-        }
+            Command::Manifest(arguments) => manifest::run(&arguments)?.into(),
+            Command::Lint(arguments) => lint::run(&arguments)?,
+            Command::Inject(arguments) => said(inject::inject(&arguments)?),
+            Command::Uninject(arguments) => said(inject::uninject(&arguments)?),
+            Command::Crds => crds()?.into(),
+            Command::Reasons => reason::document().into(),
+        };
+        print(&output.text);
+        Ok(if output.failed {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
     }
+}
+
+/// What a command has to say.
+struct Output {
+    text: String,
+    /// A check found something.
+    failed: bool,
+}
+
+impl From<String> for Output {
+    fn from(text: String) -> Self {
+        let failed = false;
+        Self { text, failed }
+    }
+}
+
+/// The decisions go to standard error, the objects to standard output.
+fn said(outcome: inject::Outcome) -> Output {
+    for line in outcome.said {
+        eprintln!("{line}");
+    }
+    outcome.text.into()
 }
 
 /// What `crds/` holds.

@@ -136,14 +136,8 @@ async fn rules(client: &Client, settings: &Settings) -> anyhow::Result<Rules> {
         .collect();
     let minor: u32 = minor.parse().unwrap_or(0);
     info!(kubernetes = version.git_version, "connected");
-    let gateway = &settings.gateway;
-    Ok(Rules {
-        image: gateway.gateway_image.clone(),
-        pull_policy: gateway.gateway_pull_policy.clone(),
-        resources: gateway.gateway_resources.clone(),
-        trusted_proxies: gateway.trusted_proxies.clone(),
-        native: version.major != "1" || minor >= NATIVE_SINCE,
-    })
+    let native = version.major != "1" || minor >= NATIVE_SINCE;
+    Ok(settings.gateway.rules(native))
 }
 
 fn keeper(client: &Client, settings: &Settings, leaf: Arc<Leaf>) -> Keeper {

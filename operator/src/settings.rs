@@ -8,6 +8,8 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use stanza::choice::Expose;
 
+use crate::injection::Rules;
+
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
     #[command(flatten)]
@@ -90,6 +92,19 @@ pub struct SourceSettings {
     /// Read OlaresManifest.yaml from the Secrets of Helm releases
     #[arg(long, env = "WS_OPERATOR_HELM_RELEASES", action = clap::ArgAction::Set, default_value_t = false)]
     pub helm_releases: bool,
+}
+
+impl GatewaySettings {
+    /// `native`: the cluster runs init containers that always restart.
+    pub fn rules(&self, native: bool) -> Rules {
+        Rules {
+            image: self.gateway_image.clone(),
+            pull_policy: self.gateway_pull_policy.clone(),
+            resources: self.gateway_resources.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
+            native,
+        }
+    }
 }
 
 /// Small: a gateway that serves nobody needs a few megabytes; the limit leaves room for

@@ -48,7 +48,7 @@ fn every_shape_is_read_without_error() {
             let Some(root) = found.root else {
                 return format!("{name}: no stanza");
             };
-            let manifest = Manifest::from_node("OlaresManifest.yaml", &root)
+            let manifest = Manifest::from_node("OlaresManifest.yaml", "", &root)
                 .unwrap_or_else(|problems| panic!("{name}: {problems}"));
             assert!(
                 manifest.warnings.is_empty(),

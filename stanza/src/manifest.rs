@@ -60,9 +60,10 @@ impl Manifest {
         }
     }
 
-    /// Reads a document that is parsed already; `file` is how errors call it.
-    pub fn from_node(file: &str, root: &Node) -> Result<Self, Problems> {
-        Self::read(root, "", Report::new(file))
+    /// Reads a document that is parsed already; `file` is how errors call it, `field` the field of
+    /// it that `root` is.
+    pub fn from_node(file: &str, field: &str, root: &Node) -> Result<Self, Problems> {
+        Self::read(root, field, Report::new(file))
     }
 
     /// Reads an object's field; `source` names the object in errors, `field` the field.

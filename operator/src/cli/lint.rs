@@ -1,0 +1,125 @@
+//! `ws-operator lint`: what is wrong with a manifest, with line and column.
+
+mod sarif;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value as Json, json};
+use stanza::Manifest;
+use stanza::excerpt::STANZAS;
+use stanza::node::Node;
+use stanza::problem::{Problem, Severity};
+
+use super::Output;
+use super::chart::{Release, Source};
+
+/// Check manifests: charts, OlaresManifest.yaml files, AppManifests
+///
+/// Nothing is changed and no cluster is asked. Ends with 1 where there is an error.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ws-operator lint ./chat\n  ws-operator lint -f values.yaml ./chat\n  ws-operator lint -o sarif charts/* >lint.sarif\n\nThe keys and what is allowed: docs/settings.md."
+)]
+pub(super) struct Arguments {
+    /// Charts' folders, OlaresManifest.yaml or AppManifest files, or - for standard input
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    release: Release,
+    /// How findings are written
+    #[arg(long, short, default_value = "text")]
+    output: Format,
+    /// End with 1 where there is a warning, too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Sarif,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Output> {
+    let mut problems = Vec::new();
+    for path in &arguments.paths {
+        problems.extend(check(path, &arguments.release)?);
+    }
+    let failed = problems
+        .iter()
+        .any(|problem| arguments.strict || problem.severity == Severity::Error);
+    let text = match arguments.output {
+        Format::Text => lines(&problems),
+        Format::Json => format!("{:#}\n", problems.iter().map(json).collect::<Json>()),
+        Format::Sarif => format!("{:#}\n", sarif::report(&problems)),
+    };
+    Ok(Output { text, failed })
+}
+
+fn check(path: &Path, release: &Release) -> anyhow::Result<Vec<Problem>> {
+    let source = Source::read(path, release)?;
+    if let Ok(root) = Node::from_yaml(&source.text)
+        && root.get("kind").and_then(Node::as_text) == Some("AppManifest")
+    {
+        return Ok(match root.get("spec") {
+            Some(spec) => validate(&source.file, "spec", spec),
+            None => Vec::new(),
+        });
+    }
+    let excerpt = source.excerpt();
+    let mut problems: Vec<Problem> = excerpt.problems.into_iter().collect();
+    if let Some(root) = &excerpt.root {
+        let rendered = problems.clone();
+        let known = |problem: &Problem| rendered.iter().all(|other| other.path != problem.path);
+        problems.extend(validate(&source.file, "", root).into_iter().filter(known));
+    }
+    Ok(problems)
+}
+
+fn validate(file: &str, field: &str, root: &Node) -> Vec<Problem> {
+    let has_stanza = root
+        .get("options")
+        .is_some_and(|options| STANZAS.iter().any(|key| options.get(key).is_some()));
+    let problems = match Manifest::from_node(file, field, root) {
+        Ok(manifest) if has_stanza && manifest.entrances.is_empty() => {
+            let mut problems: Vec<Problem> = manifest.warnings.into_iter().collect();
+            problems.push(Problem {
+                severity: Severity::Warning,
+                source: file.to_owned(),
+                position: root.position,
+                path: "entrances".to_owned(),
+                message: "none: nobody knows which pods are meant".to_owned(),
+            });
+            return problems;
+        }
+        Ok(manifest) => manifest.warnings,
+        Err(problems) => problems,
+    };
+    problems.into_iter().collect()
+}
+
+fn lines(problems: &[Problem]) -> String {
+    let lines = problems.iter().map(ToString::to_string);
+    lines.flat_map(|line| [line, "\n".to_owned()]).collect()
+}
+
+fn json(problem: &Problem) -> Json {
+    json!({
+        "severity": severity(problem),
+        "file": problem.source,
+        "line": problem.position.map(|at| at.line),
+        "column": problem.position.map(|at| at.column),
+        "path": problem.path,
+        "message": problem.message,
+    })
+}
+
+/// In the words of SARIF, which are ours too.
+fn severity(problem: &Problem) -> &'static str {
+    match problem.severity {
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}

@@ -1,0 +1,201 @@
+//! The commands that need no cluster, as a person runs them.
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests: an unexpected error is a failure"
+)]
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value as Json, json};
+
+const MANIFEST: &str = "\
+metadata:
+  name: {{ .Release.Name }}
+entrances:
+- {name: chat, host: chat-svc, port: 80}
+options:
+  websocket:
+    port: {{ .Values.port | default 8888 }}
+    url: /ws/message
+";
+
+const WORKLOAD: &str = r#"
+apiVersion: ws.olares.com/v1alpha1
+kind: AppManifest
+metadata: {name: chat}
+spec:
+  entrances: [{name: chat, host: chat-svc, port: 80}]
+  options: {websocket: {url: /ws/message, port: 8888}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: chat-svc}
+spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  selector: {matchLabels: {app: chat}}
+  laterField: "yes"
+  template:
+    metadata: {labels: {app: chat}}
+    spec:
+      containers: [{name: chat, image: "chat:1", laterField: {deep: [1]}}]
+---
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db}
+spec:
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: "db:1"}]}
+"#;
+
+struct Ran {
+    code: i32,
+    out: String,
+    said: String,
+}
+
+fn run(arguments: &[&str], input: &str) -> Ran {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ws-operator"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that refuses its arguments reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        said: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn objects(yaml: &str) -> Vec<Json> {
+    serde_saphyr::from_multiple(yaml).unwrap()
+}
+
+#[test]
+fn lint_is_silent_where_all_is_well() {
+    let ran = run(&["lint", "--name", "chat", "-"], MANIFEST);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.said);
+}
+
+#[test]
+fn lint_says_where_and_ends_with_1() {
+    let wrong = MANIFEST.replace("8888", "70000").replace("url:", "uri:");
+    let ran = run(&["lint", "--name", "chat", "-"], &wrong);
+    assert_eq!(ran.code, 1);
+    let lines: Vec<&str> = ran.out.lines().collect();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("-:7:11: error: options.websocket.port: 70000")),
+        "{lines:?}"
+    );
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.starts_with("-:8:5: warning: options.websocket.uri")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn lint_writes_json_and_sarif() {
+    let wrong = MANIFEST.replace("8888", "70000");
+    let ran = run(&["lint", "--name", "chat", "-o", "json", "-"], &wrong);
+    let found: Json = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(found[0]["line"], 7);
+    assert_eq!(found[0]["severity"], "error");
+
+    let ran = run(&["lint", "--name", "chat", "-o", "sarif", "-"], &wrong);
+    assert_eq!(ran.code, 1);
+    let sarif: Json = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(sarif["version"], "2.1.0");
+    let result = &sarif["runs"][0]["results"][0];
+    assert_eq!(result["level"], "error");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["region"], json!({"startLine": 7, "startColumn": 11}));
+}
+
+#[test]
+fn lint_reads_appmanifests() {
+    let object = "kind: AppManifest\nspec:\n  entrances: [{host: a}]\n  options:\n    websocket: {url: /ws, port: 0}\n";
+    let ran = run(&["lint", "-"], object);
+    assert!(
+        ran.out
+            .starts_with("-:5:33: error: spec.options.websocket.port: 0 is not allowed"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn a_charts_manifest_is_printed_for_kubectl() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("OlaresManifest.yaml", MANIFEST);
+    write("Chart.yaml", "name: chat\nversion: 1.0.0\n");
+    write("values.yaml", "port: 9000\n");
+    let chart = folder.path().to_str().unwrap();
+    let ran = run(&["manifest", chart, "--namespace", "rooms"], "");
+    assert_eq!(ran.code, 0, "{}", ran.said);
+    let object = &objects(&ran.out)[0];
+    assert_eq!(object["kind"], "AppManifest");
+    assert_eq!(
+        object["metadata"],
+        json!({"name": "chat", "namespace": "rooms"})
+    );
+    assert_eq!(object["spec"]["options"]["websocket"]["port"], 9000);
+
+    let without = run(&["manifest", "-"], "metadata: {name: chat}\n");
+    assert_eq!(without.code, 1);
+    assert!(
+        without.said.contains("asks for no WebSockets"),
+        "{}",
+        without.said
+    );
+}
+
+#[test]
+fn inject_decides_as_the_webhook_does() {
+    let ran = run(&["inject"], WORKLOAD);
+    assert_eq!(ran.code, 0, "{}", ran.said);
+    assert_eq!(
+        ran.said,
+        "Deployment/chat in default: injected: for app chat\n\
+         StatefulSet/db in default: not-entrance: selected by none of the entrance Services: chat-svc\n"
+    );
+    let (before, after) = (objects(WORKLOAD), objects(&ran.out));
+    assert_eq!((&before[..2], &before[3]), (&after[..2], &after[3]));
+    let containers = &after[2]["spec"]["template"]["spec"]["containers"];
+    assert_eq!(
+        containers[0],
+        before[2]["spec"]["template"]["spec"]["containers"][0]
+    );
+    assert_eq!(containers[1]["name"], "olares-ws-sidecar");
+    assert_eq!(after[2]["spec"]["laterField"], "yes");
+
+    let again = run(&["inject"], &ran.out);
+    assert_eq!(again.out, ran.out);
+    assert!(again.said.contains("already-current"), "{}", again.said);
+}
+
+#[test]
+fn uninject_gives_the_objects_back() {
+    let injected = run(&["inject", "-o", "json"], WORKLOAD);
+    let ran = run(&["uninject"], &injected.out);
+    assert_eq!(ran.said, "Deployment/chat: the gateway is taken out\n");
+    let found = objects(&ran.out);
+    let pod = &found[2]["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
+    assert_eq!(pod["volumes"], json!([]));
+}
