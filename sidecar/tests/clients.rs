@@ -186,7 +186,7 @@ async fn origins() {
     let refused = gateway
         .metric(r#"ws_gateway_upgrades_refused_total{reason="origin"}"#)
         .await;
-    assert_eq!(refused as usize, foreign.len());
+    assert_eq!(refused, foreign.len() as u64);
     assert!(
         app.calls()
             .iter()

@@ -22,7 +22,7 @@ async fn refused_connections_are_tried_again_until_the_app_is_back() {
         client.send(&n.to_string()).await;
     }
     let retried =
-        async || (gateway.metric("ws_gateway_callback_retries_total").await >= 3.0).then_some(());
+        async || (gateway.metric("ws_gateway_callback_retries_total").await >= 3).then_some(());
     support::eventually("some retries", retried).await;
     app.start_again().await;
     for n in 0..5 {

@@ -33,11 +33,10 @@ async fn clients_hear_1001_the_app_hears_every_close_and_it_ends_with_0() {
             .all(|closed| *closed == (1001, "shutting down".to_owned()))
     );
     assert!(gateway.exited().await.success());
-    let closes = app.calls_of("close");
-    assert_eq!(closes.len(), 50);
+    let told = app.calls_of("close");
+    assert_eq!(told.len(), 50);
     assert!(
-        closes
-            .iter()
+        told.iter()
             .all(|call| call.json()["code"] == 1001 && call.json()["reason"] == "shutting down")
     );
     assert!(gateway.log().contains("all connections are closed"));

@@ -373,10 +373,10 @@ impl Nginx {
         let directory = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let at = directory.path().display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
+        let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+        let temporary = kinds
             .map(|kind| format!("{kind}_temp_path {at}/{kind};"))
-            .collect();
+            .concat();
         let config = format!(
             "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log; events {{}}
              http {{ access_log off; {temporary} server {{ listen {address};

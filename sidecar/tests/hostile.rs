@@ -277,7 +277,7 @@ async fn header_bombs_are_refused() {
     let gateway = Gateway::start(&app).await;
     let (mut witness, _) = Client::open(&gateway, &mut app).await;
     let large = "x".repeat(1 << 20);
-    let many: String = (0..10_000).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    let many = "X-Header: value\r\n".repeat(10_000);
     for request in [
         format!("GET /ws HTTP/1.1\r\nHost: localhost\r\nCookie: {large}\r\n\r\n"),
         format!("GET /ws?{large} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
@@ -379,7 +379,7 @@ async fn a_thousand_that_vanish_leave_nothing_behind() {
     app.until_calls("close", 1000).await;
     let opens = app.calls_of("open").len();
     assert_eq!((opens, app.calls_of("close").len()), (1000, 1000));
-    let gone = async || (gateway.metric("ws_gateway_connections ").await < 0.5).then_some(());
+    let gone = async || (gateway.metric("ws_gateway_connections ").await == 0).then_some(());
     eventually("the last one's end", gone).await;
     assert_eq!(gateway.open_connections().await, 0);
 }

@@ -133,7 +133,7 @@ async fn the_close_is_told_until_it_surely_arrived() {
     app.stop().await;
     let again = gateway.launch().spawn().await;
     let retried =
-        async || (again.metric("ws_gateway_callback_retries_total").await >= 6.0).then_some(());
+        async || (again.metric("ws_gateway_callback_retries_total").await >= 6).then_some(());
     eventually("more tries than retryFor has", retried).await;
     app.answer(|_| Answer::reset());
     app.start_again().await;

@@ -65,7 +65,7 @@ impl Crowd {
                 told.code.is_some() || users[&user(number)].len() > told.sent
             };
             let closes = calls.iter().filter(|call| call.action() == "close").count();
-            let all_told = closes as f64 + in_doubt >= cut_off as f64;
+            let all_told = closes as u64 + in_doubt >= cut_off as u64;
             (all_told && told.iter().enumerate().all(all_arrived)).then_some(())
         };
         eventually("everything that was sent, or a close", complete).await;
@@ -212,7 +212,7 @@ async fn the_app_is_away_for_too_long() {
     let crowd = Crowd::gather(&gateway, &app, 50, Duration::from_millis(100)).await;
     app.until_calls("message", 200).await;
     app.stop().await;
-    let closed = async || (gateway.metric("ws_gateway_connections ").await < 0.5).then_some(());
+    let closed = async || (gateway.metric("ws_gateway_connections ").await == 0).then_some(());
     support::eventually("the end of all", closed).await;
     app.start_again().await;
     crowd.quiet.send_replace(true);

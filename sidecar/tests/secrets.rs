@@ -7,7 +7,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Answer, App, Client, Launch, Raw, http, raw};
+use support::{Answer, App, Client, Gateway, Launch, Raw, http, raw};
 
 /// Everything secret that goes through the gateway bears this mark.
 const MARK: &str = "hush";
@@ -42,100 +42,9 @@ async fn nothing_secret_is_logged_at_the_finest_level() {
     app.next().await;
     let id = app.next_of("open").await.conn_id().to_owned();
 
-    // Messages, and answers that act, fail, or make no sense.
-    let of_type = Answer::ok().with_header("Content-Type", "application/vnd.olares.ws+json");
-    let bodies = [
-        "\"hush\"",
-        "hush",
-        "[\"hush\"]",
-        r#"{"close":{"code":"hush"}}"#,
-        r#"{"hush":"#,
-        r#"{"reply":"hush"}"#,
-        r#"{"user_name":["hush"]}"#,
-        r#"{"broadcast":"hush"}"#,
-    ];
-    for body in bodies {
-        app.answer_messages(of_type.clone().with_body(body));
-        client.send("\"hush message\"").await;
-        app.next_of("message").await;
-    }
-    for answer in [
-        Answer::status(500).with_body("hush"),
-        Answer::status(302).with_header("Location", "/hush"),
-        Answer::ok().after(std::time::Duration::from_secs(1)),
-    ] {
-        app.answer_messages(answer);
-        client.send("hush, no JSON").await;
-        client.send_binary(b"hush").await;
-        app.next_of("message").await;
-        app.next_of("message").await;
-    }
-    app.answer(|_| Answer::ok());
-
-    // Admin calls, good, bad and refused.
-    let bearer = ("Authorization", "Bearer hush-admin");
-    let path = "/tapr/ws/conn/send";
-    for body in [
-        json!({"payload": "hush", "conn_id": id}).to_string(),
-        r#"{"users":"hush"}"#.to_owned(),
-        "\"hush\"".to_owned(),
-        "hush".to_owned(),
-    ] {
-        http::call(gateway.clients, "POST", path, &[bearer], body.as_bytes()).await;
-        http::call(
-            gateway.clients,
-            "POST",
-            path,
-            &[("Authorization", "Bearer hush-guess")],
-            body.as_bytes(),
-        )
-        .await;
-        http::call(
-            gateway.clients,
-            "POST",
-            path,
-            &[bearer, ("Host", "hush.example")],
-            body.as_bytes(),
-        )
-        .await;
-        http::call(
-            gateway.remote_admin,
-            "POST",
-            path,
-            &[bearer],
-            body.as_bytes(),
-        )
-        .await;
-    }
-    http::get(
-        gateway.clients,
-        "/tapr/ws/conn/list?user=hush&continue=hush",
-    )
-    .await;
-    http::get(gateway.clients, "/hush?hush=hush").await;
-
-    // Clients that break the rules, refusals, and an app that is away.
-    for bytes in [
-        raw::frame(raw::TEXT, b"hush\xff"),
-        raw::frame(raw::TEXT, "hush".repeat(500).as_bytes()),
-        b"hush".to_vec(),
-        raw::frame(raw::CLOSE, &raw::close_body(4000, b"hush")),
-    ] {
-        let mut raw = Raw::open_with(&gateway, &headers).await;
-        raw.send(&bytes).await;
-        raw.close_code().await;
-        raw.ended().await;
-    }
-    for garbage in [
-        "hush\r\n\r\n",
-        "GET /hush HTTP/9\r\n\r\n",
-        "GET /ws HTTP/1.1\r\nhush\r\n\r\n",
-        "POST /ws?hush HTTP/1.1\r\nContent-Length: hush\r\n\r\n",
-    ] {
-        let mut raw = Raw::dial(gateway.clients).await;
-        raw.send_what_goes(garbage.as_bytes()).await;
-        let _ = http::read_response(&mut raw.stream, &mut Vec::new()).await;
-    }
+    talk(&mut app, &mut client).await;
+    manage(&gateway, &id).await;
+    break_rules(&gateway, &headers).await;
     app.answer(|call| {
         if call.path.starts_with("/ws/auth") {
             Answer::status(401).with_body("hush")
@@ -176,6 +85,107 @@ async fn nothing_secret_is_logged_at_the_finest_level() {
     );
     let metrics = http::get(again.ops, "/metrics").await.text();
     assert!(!metrics.contains(MARK), "{metrics}");
+}
+
+/// Messages, and answers that act, fail, or make no sense.
+async fn talk(app: &mut App, client: &mut Client) {
+    let of_type = Answer::ok().with_header("Content-Type", "application/vnd.olares.ws+json");
+    let bodies = [
+        "\"hush\"",
+        "hush",
+        "[\"hush\"]",
+        r#"{"close":{"code":"hush"}}"#,
+        r#"{"hush":"#,
+        r#"{"reply":"hush"}"#,
+        r#"{"user_name":["hush"]}"#,
+        r#"{"broadcast":"hush"}"#,
+    ];
+    for body in bodies {
+        app.answer_messages(of_type.clone().with_body(body));
+        client.send("\"hush message\"").await;
+        app.next_of("message").await;
+    }
+    for answer in [
+        Answer::status(500).with_body("hush"),
+        Answer::status(302).with_header("Location", "/hush"),
+        Answer::ok().after(std::time::Duration::from_secs(1)),
+    ] {
+        app.answer_messages(answer);
+        client.send("hush, no JSON").await;
+        client.send_binary(b"hush").await;
+        app.next_of("message").await;
+        app.next_of("message").await;
+    }
+    app.answer(|_| Answer::ok());
+}
+
+/// Admin calls, good, bad and refused.
+async fn manage(gateway: &Gateway, id: &str) {
+    let bearer = ("Authorization", "Bearer hush-admin");
+    let path = "/tapr/ws/conn/send";
+    for body in [
+        json!({"payload": "hush", "conn_id": id}).to_string(),
+        r#"{"users":"hush"}"#.to_owned(),
+        "\"hush\"".to_owned(),
+        "hush".to_owned(),
+    ] {
+        http::call(gateway.clients, "POST", path, &[bearer], body.as_bytes()).await;
+        http::call(
+            gateway.clients,
+            "POST",
+            path,
+            &[("Authorization", "Bearer hush-guess")],
+            body.as_bytes(),
+        )
+        .await;
+        http::call(
+            gateway.clients,
+            "POST",
+            path,
+            &[bearer, ("Host", "hush.example")],
+            body.as_bytes(),
+        )
+        .await;
+        http::call(
+            gateway.remote_admin,
+            "POST",
+            path,
+            &[bearer],
+            body.as_bytes(),
+        )
+        .await;
+    }
+    http::get(
+        gateway.clients,
+        "/tapr/ws/conn/list?user=hush&continue=hush",
+    )
+    .await;
+    http::get(gateway.clients, "/hush?hush=hush").await;
+}
+
+/// Clients that break the rules.
+async fn break_rules(gateway: &Gateway, headers: &[(&str, &str)]) {
+    for bytes in [
+        raw::frame(raw::TEXT, b"hush\xff"),
+        raw::frame(raw::TEXT, "hush".repeat(500).as_bytes()),
+        b"hush".to_vec(),
+        raw::frame(raw::CLOSE, &raw::close_body(4000, b"hush")),
+    ] {
+        let mut raw = Raw::open_with(gateway, headers).await;
+        raw.send(&bytes).await;
+        raw.close_code().await;
+        raw.ended().await;
+    }
+    for garbage in [
+        "hush\r\n\r\n",
+        "GET /hush HTTP/9\r\n\r\n",
+        "GET /ws HTTP/1.1\r\nhush\r\n\r\n",
+        "POST /ws?hush HTTP/1.1\r\nContent-Length: hush\r\n\r\n",
+    ] {
+        let mut raw = Raw::dial(gateway.clients).await;
+        raw.send_what_goes(garbage.as_bytes()).await;
+        let _ = http::read_response(&mut raw.stream, &mut Vec::new()).await;
+    }
 }
 
 /// What a person reads of the settings does not show them either.

@@ -269,11 +269,11 @@ impl Gateway {
     // --- what it costs ---
 
     /// The value of the first metric whose line begins so.
-    pub async fn metric(&self, name: &str) -> f64 {
+    pub async fn metric(&self, name: &str) -> u64 {
         let text = http::get(self.ops, "/metrics").await.text();
         let line = text.lines().find(|line| line.starts_with(name));
         line.and_then(|line| line.rsplit_once(' '))
-            .map_or(0.0, |(_, value)| value.parse().unwrap())
+            .map_or(0, |(_, value)| value.parse().unwrap())
     }
 
     /// Resident memory in KiB: now (`VmRSS`) or at most ever (`VmHWM`).
