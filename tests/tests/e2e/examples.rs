@@ -1,4 +1,4 @@
-//! The files in manifests/examples.
+//! The files in manifests/ are what the charts say.
 
 use std::sync::Arc;
 
@@ -13,6 +13,14 @@ pub(crate) async fn the_one_file_is_what_the_chart_says(_: Arc<Namespace>) -> Re
             .join("manifests/examples/generate")
             .display()
             .to_string(),
+        ["--check"],
+    )
+    .map(drop)
+}
+
+pub(crate) async fn install_yaml_is_what_the_chart_says(_: Arc<Namespace>) -> Result<()> {
+    run(
+        &root().join("charts/render").display().to_string(),
         ["--check"],
     )
     .map(drop)
