@@ -10,7 +10,9 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use serde_json::json;
-use support::{App, Client, Gateway, Launch, Raw, elsewhere, eventually, free_port, http, soon};
+use support::{
+    Answer, App, Client, Gateway, Launch, Raw, elsewhere, eventually, free_port, http, soon,
+};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -280,6 +282,41 @@ async fn with_a_token_other_pods_use_the_api_on_its_own_port() {
             "{other}"
         );
     }
+}
+
+/// In front of the app's own port everything else is the app's; the admin API is still nobody's,
+/// in no spelling, and never passed on.
+#[tokio::test]
+async fn in_front_of_the_apps_port_the_admin_api_stays_closed() {
+    if !elsewhere::inside("in_front_of_the_apps_port_the_admin_api_stays_closed") {
+        return;
+    }
+    let app = App::start().await;
+    app.answer(|_| Answer::status(418));
+    let gateway = Launch::for_app(&app)
+        .arg("--upstream-port", &app.port().to_string())
+        .arg("--pod-ip", "127.0.0.1")
+        .start()
+        .await;
+    let from_elsewhere = SocketAddr::new(elsewhere::ADDRESS, gateway.clients.port());
+    let get = async |path: &str| {
+        http::call(from_elsewhere, "GET", path, &[], b"")
+            .await
+            .status
+    };
+    assert_eq!(get(LIST).await, 404);
+    assert!(app.calls().is_empty(), "it was passed on");
+    for other in [
+        "//tapr/ws/conn/list",
+        "/tapr/ws/conn%2Flist",
+        "/x/../tapr/ws/conn/list",
+        "/TAPR/ws/conn/list",
+        "/tapr/ws/conn",
+    ] {
+        assert_eq!(get(other).await, 418, "{other} is the app's");
+    }
+    // The app's own admin calls are not held up by being in front of it.
+    assert_eq!(status(gateway.clients, &[]).await, 200);
 }
 
 /// A reverse proxy inside the pod reaches the gateway from loopback. The usual ones say what they
