@@ -5,10 +5,9 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::HeaderValue;
 
 use crate::budget::Budget;
 use crate::identity::{ConnectionId, Identity};
@@ -19,8 +18,9 @@ pub struct Connection {
     pub id: ConnectionId,
     pub user_agent: Option<Box<str>>,
     /// The client's Cookie header, as it goes along on every callback.
-    pub cookie: Option<Box<HeaderValue>>,
-    pub opened_at: SystemTime,
+    pub cookie: Option<Box<[u8]>>,
+    /// Milliseconds since 1970.
+    opened_at: u64,
     /// Milliseconds on the gateway's clock, or [`HELD`].
     last_seen: AtomicU64,
     /// A server ping is out that the client has not answered.
@@ -78,7 +78,7 @@ impl Connection {
         id: ConnectionId,
         identity: Identity,
         user_agent: Option<Box<str>>,
-        cookie: Option<HeaderValue>,
+        cookie: Option<Box<[u8]>>,
     ) -> Self {
         let shared = Shared {
             identity,
@@ -92,12 +92,16 @@ impl Connection {
         Self {
             id,
             user_agent,
-            cookie: cookie.map(Box::new),
-            opened_at: SystemTime::now(),
+            cookie,
+            opened_at: unix_ms(SystemTime::now()),
             last_seen: AtomicU64::new(0),
             awaiting_pong: AtomicBool::new(false),
             shared: Mutex::new(shared),
         }
+    }
+
+    pub fn opened_at(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(self.opened_at)
     }
 
     pub fn with_identity<R>(&self, look: impl FnOnce(&Identity) -> R) -> R {
@@ -235,6 +239,11 @@ impl Connection {
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn unix_ms(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Shared {

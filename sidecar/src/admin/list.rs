@@ -71,7 +71,7 @@ fn add(users: &mut BTreeMap<Arc<str>, User>, connection: &Connection) {
         "id": connection.id.to_string(),
         "userAgent": connection.user_agent.as_deref().unwrap_or_default(),
         "access_public": public,
-        "opened_at": humantime::format_rfc3339_millis(connection.opened_at).to_string(),
+        "opened_at": humantime::format_rfc3339_millis(connection.opened_at()).to_string(),
     });
     if let Some(namespace) = namespace {
         entry["namespace"] = Json::from(&*namespace);

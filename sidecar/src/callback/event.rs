@@ -181,18 +181,18 @@ impl Outgoing {
         target: &Target,
         connection: ConnectionId,
         id: fmt::Arguments<'_>,
-        cookie: Option<&HeaderValue>,
+        cookie: Option<&[u8]>,
         body: String,
     ) -> Self {
         // W3C Trace Context: one trace per connection, one span per event.
         let (trace, span) = (connection.trace_id(), fastrand::u64(1..));
-        let mut headers = Vec::with_capacity(192 + cookie.map_or(0, HeaderValue::len));
+        let mut headers = Vec::with_capacity(192 + cookie.map_or(0, <[u8]>::len));
         // Writing to a vector does not fail.
         let _ = write!(headers, "X-Ws-Event-Id: {connection}/{id}\r\n");
         let _ = write!(headers, "Traceparent: 00-{trace:032x}-{span:016x}-01\r\n");
         if let Some(cookie) = cookie {
             headers.extend_from_slice(b"Cookie: ");
-            headers.extend_from_slice(cookie.as_bytes());
+            headers.extend_from_slice(cookie);
             headers.extend_from_slice(b"\r\n");
         }
         let _ = write!(headers, "Content-Length: {}\r\n\r\n", body.len());

@@ -5,14 +5,15 @@ const SECONDS: f32 = 10.0;
 #[derive(Debug)]
 pub(super) struct Rate {
     left: f32,
-    at_ms: u64,
+    /// Wraps after 49 days, which a full bucket does not mind.
+    at_ms: u32,
 }
 
 impl Rate {
     pub(super) fn new(per_second: u32, now_ms: u64) -> Self {
         Self {
             left: capacity(per_second),
-            at_ms: now_ms,
+            at_ms: truncated(now_ms),
         }
     }
 
@@ -21,12 +22,18 @@ impl Rate {
         if per_second == 0 {
             return true;
         }
-        let passed = u32::try_from(now_ms.saturating_sub(self.at_ms)).unwrap_or(u32::MAX);
+        let now_ms = truncated(now_ms);
+        let passed = now_ms.wrapping_sub(self.at_ms);
         self.at_ms = now_ms;
         let refill = capacity(per_second) / SECONDS * f64_to_f32(f64::from(passed) / 1000.0);
         self.left = (self.left + refill).min(capacity(per_second)) - 1.0;
         self.left >= 0.0
     }
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "only differences count")]
+fn truncated(ms: u64) -> u32 {
+    ms as u32
 }
 
 fn capacity(per_second: u32) -> f32 {

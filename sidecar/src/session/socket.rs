@@ -20,7 +20,7 @@ pub(super) struct Socket<S> {
     /// The rest of what is being written.
     writing: Bytes,
     /// What was read but not decoded, because the lane was full.
-    stash: Vec<u8>,
+    stash: Option<Box<[u8]>>,
     /// Nothing can be written any more.
     deaf: bool,
     closing: Option<Box<Closing>>,
@@ -41,7 +41,7 @@ pub(super) enum Read {
     /// So many bytes in the buffer.
     Data(usize),
     /// What an earlier read left over.
-    Stashed(Vec<u8>),
+    Stashed(Box<[u8]>),
     /// Something came that is of no interest any more.
     Discarded,
     /// The stream has ended.
@@ -54,7 +54,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             stream: Some(stream),
             decoder: Decoder::default(),
             writing: Bytes::new(),
-            stash: early.to_vec(),
+            stash: (!early.is_empty()).then(|| early.into()),
             deaf: false,
             closing: None,
         }
@@ -70,13 +70,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Bytes that this side keeps for later.
     pub(super) fn held(&self) -> usize {
-        self.stash.capacity() + self.decoder.held()
+        self.stash.as_ref().map_or(0, |stash| stash.len()) + self.decoder.held()
     }
 
     pub(super) fn drop_stream(&mut self) {
         self.stream = None;
         self.closing = None;
-        self.stash = Vec::new();
+        self.stash = None;
         self.decoder = Decoder::default();
         self.writing = Bytes::new();
     }
@@ -92,7 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     pub(super) fn stash(&mut self, rest: &[u8]) {
-        self.stash = rest.to_vec();
+        self.stash = (!rest.is_empty()).then(|| rest.into());
     }
 
     pub(super) fn begin_close(&mut self, reason: &CloseReason, patience: Duration) {
@@ -176,8 +176,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .closing
             .as_ref()
             .is_none_or(|closing| !closing.client_done);
-        if decoding && !self.stash.is_empty() {
-            return Poll::Ready(Ok(Read::Stashed(std::mem::take(&mut self.stash))));
+        if decoding && let Some(stash) = self.stash.take() {
+            return Poll::Ready(Ok(Read::Stashed(stash)));
         }
         if let Some(closing) = &mut self.closing
             && closing.deadline.as_mut().poll(context).is_ready()

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, Request, header};
 use stanza::settings;
 
 use super::hook::HookAnswer;
@@ -64,7 +64,7 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str
 }
 
 /// All of the client's cookies as one header (RFC 6265 §5.4 joins with a semicolon).
-pub(super) fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(super) fn cookie_header(headers: &HeaderMap) -> Option<Box<[u8]>> {
     let mut all = headers.get_all(header::COOKIE).iter();
     let first = all.next()?;
     let mut joined = first.as_bytes().to_vec();
@@ -72,7 +72,7 @@ pub(super) fn cookie_header(headers: &HeaderMap) -> Option<HeaderValue> {
         joined.extend_from_slice(b"; ");
         joined.extend_from_slice(next.as_bytes());
     }
-    HeaderValue::from_bytes(&joined).ok()
+    Some(joined.into())
 }
 
 fn header_user(headers: &HeaderMap, settings: &settings::Identity) -> Option<String> {
