@@ -9,7 +9,7 @@ mod support;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use support::{Answer, App, Client, Gateway, Launch};
+use support::{Answer, App, Call, Client, Gateway, Launch};
 use tokio::net::{TcpSocket, TcpStream};
 
 #[tokio::test]
@@ -232,6 +232,42 @@ async fn an_app_that_closes_after_each_answer_loses_nothing() {
         assert_eq!(app.next_of("message").await.json()["data"], n);
     }
     assert!(app.connections() >= 50);
+}
+
+/// And some without having said so: the next event may meet a connection that is being closed,
+/// where it cannot be known whether the app took it. Then nothing is sent twice, and the client
+/// is told.
+#[tokio::test]
+async fn an_app_that_hangs_up_without_a_word_gets_nothing_twice() {
+    let app = App::start().await;
+    app.answer_messages(Answer::ok().then_close());
+    let gateway = Gateway::start(&app).await;
+    for number in 0..10 {
+        let user = format!("user{number}");
+        let mut client = Client::user(&gateway, &user).await;
+        for n in 0..20 {
+            client.send(&n.to_string()).await;
+        }
+        let arrived = |calls: &[Call]| -> Vec<_> {
+            let of_user = calls.iter().filter(|call| call.field("user_name") == user);
+            of_user
+                .filter(|call| call.action() == "message")
+                .map(|call| call.json()["data"].clone())
+                .collect()
+        };
+        let all = app.until("all of them", |calls| {
+            (arrived(calls).len() == 20).then_some(())
+        });
+        tokio::select! {
+            () = all => {}
+            code = client.close_code() => assert_eq!(code, 1013),
+        }
+        let arrived = arrived(&app.calls());
+        assert!(
+            arrived.iter().enumerate().all(|(n, data)| *data == n),
+            "{arrived:?}"
+        );
+    }
 }
 
 #[tokio::test]
