@@ -1,13 +1,15 @@
 //! The command line.
 
 mod chart;
+mod explain;
 mod inject;
 mod lint;
 mod manifest;
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use kube::CustomResourceExt;
 
 use crate::api::AppManifest;
@@ -27,6 +29,7 @@ pub struct Cli {
 enum Command {
     /// Run the operator in a cluster
     Run(Box<Settings>),
+    Explain(Box<explain::Arguments>),
     Manifest(manifest::Arguments),
     Lint(lint::Arguments),
     Inject(Box<inject::InjectArguments>),
@@ -35,9 +38,32 @@ enum Command {
     Crds,
     /// Print docs/reasons.md
     Reasons,
+    /// Print the completions of a shell
+    #[command(
+        after_help = "Example:\n  ws-operator completions bash >/etc/bash_completion.d/ws-operator"
+    )]
+    Completions {
+        shell: clap_complete::Shell,
+    },
 }
 
+/// kubectl runs a program of this name as `kubectl ws`.
+const PLUGIN: &str = "kubectl-ws";
+
 impl Cli {
+    /// Reads the command line. Under the name of a kubectl plugin the help says so.
+    pub fn read() -> Self {
+        let name = std::env::args_os().next().unwrap_or_default();
+        let plugin = Path::new(&name)
+            .file_stem()
+            .is_some_and(|name| name == PLUGIN);
+        let mut command = Self::command();
+        if plugin {
+            command = command.bin_name("kubectl ws");
+        }
+        Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
     /// The exit code says whether a check found something.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         let output = match self.command {
@@ -45,12 +71,14 @@ impl Cli {
                 run(*settings).await?;
                 return Ok(ExitCode::SUCCESS);
             }
+            Command::Explain(arguments) => explain::run(&arguments).await?.into(),
             Command::Manifest(arguments) => manifest::run(&arguments)?.into(),
             Command::Lint(arguments) => lint::run(&arguments)?,
             Command::Inject(arguments) => said(inject::inject(&arguments)?),
             Command::Uninject(arguments) => said(inject::uninject(&arguments)?),
             Command::Crds => crds()?.into(),
             Command::Reasons => reason::document().into(),
+            Command::Completions { shell } => completions(shell).into(),
         };
         print(&output.text);
         Ok(if output.failed {
@@ -81,6 +109,12 @@ fn said(outcome: inject::Outcome) -> Output {
         eprintln!("{line}");
     }
     outcome.text.into()
+}
+
+fn completions(shell: clap_complete::Shell) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ws-operator", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// What `crds/` holds.

@@ -199,3 +199,25 @@ fn uninject_gives_the_objects_back() {
     assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
     assert_eq!(pod["volumes"], json!([]));
 }
+
+#[test]
+fn every_shell_has_completions() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(&["completions", shell], "");
+        assert_eq!(ran.code, 0, "{}", ran.said);
+        assert!(ran.out.contains("uninject"), "{shell}");
+    }
+}
+
+#[test]
+fn it_is_a_kubectl_plugin_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("kubectl-ws");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ws-operator"), &plugin).unwrap();
+    let output = Command::new(plugin)
+        .args(["lint", "--help"])
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("Usage: kubectl ws lint"), "{help}");
+}
