@@ -52,6 +52,8 @@ pub enum Stanza {
     Valid {
         websocket: Box<WebSocket>,
         service: Result<String, Reason>,
+        /// The port of that Service that the entrance leads to, if the manifest says.
+        port: Option<u16>,
     },
 }
 
@@ -130,10 +132,12 @@ impl Stanza {
                     Some(entrance) => own_service(id, entrance),
                     None => Err(Reason::NoEntrance),
                 };
+                let port = manifest.entrance().and_then(|entrance| entrance.port);
                 let stanza = match manifest.websocket {
                     Some(websocket) => Self::Valid {
                         websocket: Box::new(websocket),
                         service,
+                        port,
                     },
                     None => Self::Absent,
                 };

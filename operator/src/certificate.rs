@@ -5,6 +5,7 @@
 //! the bundle until it expires. Expiry is judged by the wall clock.
 
 pub mod authority;
+pub mod entrances;
 pub mod keeper;
 pub mod leaf;
 

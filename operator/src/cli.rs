@@ -16,6 +16,7 @@ use crate::api::AppManifest;
 use crate::reason;
 use crate::run::run;
 use crate::settings::Settings;
+use crate::stand_down::{StandDown, stand_down};
 
 /// WebSockets for any app on Kubernetes.
 #[derive(Debug, Parser)]
@@ -29,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Run the operator in a cluster
     Run(Box<Settings>),
+    /// Lead every entrance back to its app, before the operator is removed
+    StandDown(StandDown),
     Explain(Box<explain::Arguments>),
     Manifest(manifest::Arguments),
     Lint(lint::Arguments),
@@ -69,6 +72,10 @@ impl Cli {
         let output = match self.command {
             Command::Run(settings) => {
                 run(*settings).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Command::StandDown(settings) => {
+                stand_down(settings).await?;
                 return Ok(ExitCode::SUCCESS);
             }
             Command::Explain(arguments) => explain::run(&arguments).await?.into(),

@@ -15,8 +15,8 @@ use crate::injection::Claim;
 use crate::shape::{Shape, Workload, WorkloadKind};
 
 pub use facts::{
-    Budget, DaemonSetFacts, DeploymentFacts, PodFacts, Port, ServiceFacts, StatefulSetFacts,
-    WorkloadFacts,
+    Budget, DaemonSetFacts, DeploymentFacts, PodFacts, Port, Routed, ServiceFacts,
+    StatefulSetFacts, WorkloadFacts,
 };
 pub use pending::{Pending, Ticket};
 pub use progress::Progress;
@@ -116,8 +116,21 @@ impl Cluster {
         apps
     }
 
-    /// The apps whose entrance or companion Service this is.
+    /// The apps whose entrance or companion Service this is, or was.
     pub fn apps_of_service(&self, namespace: &str, service: &ServiceFacts) -> BTreeSet<AppId> {
+        let routed = service.routed.as_ref();
+        let mut apps = self.apps_by_service(namespace, service);
+        apps.extend(routed.map(|routed| AppId::new(namespace, &routed.app)));
+        apps
+    }
+
+    /// Namespaces with a Service whose port we led to a gateway.
+    pub fn routed_namespaces(&self) -> BTreeSet<String> {
+        self.services
+            .namespaces_where(|service| service.routed.is_some())
+    }
+
+    fn apps_by_service(&self, namespace: &str, service: &ServiceFacts) -> BTreeSet<AppId> {
         self.apps
             .in_namespace(namespace)
             .into_iter()
@@ -152,7 +165,7 @@ impl Claims {
             .iter()
             .map(|(app, service)| Claim {
                 app,
-                selector: service.as_ref().map(|service| &service.selector),
+                service: service.as_deref(),
             })
             .collect()
     }

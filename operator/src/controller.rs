@@ -4,6 +4,7 @@
 mod apply;
 mod dereference;
 mod due;
+mod entrance;
 mod obstacle;
 mod plan;
 mod repairs;
@@ -17,7 +18,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use stanza::choice::Expose;
 use tokio::sync::watch;
 
 use crate::app::AppId;
@@ -27,6 +27,7 @@ use crate::injection::Rules;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 
+pub use entrance::Retarget;
 pub use repairs::Repairs;
 pub use triggers::Triggers;
 
@@ -40,7 +41,6 @@ pub struct Controller {
     pub cluster: Arc<Cluster>,
     pub queue: Arc<Queue<AppId>>,
     pub rules: Rules,
-    pub expose: Expose,
     pub notices: Notices,
     pub metrics: Metrics,
     pub repairs: Repairs,
@@ -60,7 +60,7 @@ impl Controller {
         let observed = dereference::dereference(&self.cluster, &id);
         let validated = validate::validate(observed, &self.rules);
         let means = plan::Means {
-            expose: self.expose,
+            expose: self.rules.expose,
             repairs: &self.repairs,
             webhook_up: *self.webhook_up.borrow(),
         };

@@ -7,13 +7,16 @@ mod patch;
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use stanza::choice::Placement;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use stanza::choice::{Expose, Placement};
 use stanza::{WebSocket, env};
 
 use crate::app::{App, Stanza};
+use crate::cluster::ServiceFacts;
+use crate::entrance;
 use crate::names;
 use crate::reason::Reason;
-use crate::shape::{Gateway, Owner, Shape};
+use crate::shape::{Gateway, Owner, Shape, containers};
 
 pub use hash::hash;
 pub use patch::patch;
@@ -29,13 +32,15 @@ pub struct Rules {
     pub trusted_proxies: Vec<IpNet>,
     /// The cluster runs init containers that always restart.
     pub native: bool,
+    /// How clients reach the gateway, where the stanza does not say.
+    pub expose: Expose,
 }
 
-/// An app that may claim pods of its namespace, with the selector of its entrance's Service.
+/// An app that may claim pods of its namespace, with its entrance's Service.
 #[derive(Clone, Copy, Debug)]
 pub struct Claim<'a> {
     pub app: &'a App,
-    pub selector: Option<&'a std::collections::BTreeMap<String, String>>,
+    pub service: Option<&'a ServiceFacts>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +57,9 @@ pub struct Injection<'a> {
     pub app: &'a str,
     pub hash: String,
     pub websocket: &'a WebSocket,
+    /// With `expose: entrance`: the app's own port, by number or by name, as the entrance's
+    /// Service has or had it.
+    pub upstream: Option<IntOrString>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,18 +75,20 @@ pub struct Skip {
 pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decision<'a> {
     let claim = claims.iter().find(|claim| {
         claim
-            .selector
-            .is_some_and(|selector| shape.is_selected_by(selector))
+            .service
+            .is_some_and(|service| shape.is_selected_by(&service.selector))
     });
-    let Some(Claim { app, .. }) = claim else {
+    let Some(claim @ Claim { app, .. }) = claim else {
         return Decision::Skip(unclaimed(claims));
     };
     match check(shape, app, rules) {
         Ok(websocket) => {
+            let upstream = upstream(claim, websocket, rules);
             let injection = Injection {
                 app: &app.id.name,
-                hash: hash(websocket),
+                hash: hash(websocket, upstream.as_ref()),
                 websocket,
+                upstream,
             };
             if shape.gateway.hash() == Some(&injection.hash) {
                 Decision::AlreadyCurrent(injection)
@@ -92,6 +102,22 @@ pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decisi
             message,
         }),
     }
+}
+
+impl Rules {
+    pub fn expose(&self, websocket: &WebSocket) -> Expose {
+        websocket.operator.expose.unwrap_or(self.expose)
+    }
+}
+
+/// What the gateway is to stand in front of. Nothing where the entrance cannot be led to it:
+/// routing says why.
+fn upstream(claim: &Claim<'_>, websocket: &WebSocket, rules: &Rules) -> Option<IntOrString> {
+    if rules.expose(websocket) != Expose::Entrance {
+        return None;
+    }
+    let port = entrance::port(claim.app, claim.service?).ok()?;
+    Some(port.own)
 }
 
 fn unclaimed(claims: &[Claim<'_>]) -> Skip {
@@ -188,7 +214,11 @@ pub fn inject(
     annotations.insert(names::INJECTED.to_owned(), injection.hash.clone());
     annotations.insert(names::APP.to_owned(), injection.app.to_owned());
 
-    let gateway = container::build(injection.websocket, rules);
+    let upstream = injection
+        .upstream
+        .as_ref()
+        .and_then(|port| container_port(spec, port));
+    let gateway = container::build(injection.websocket, rules, upstream);
     match injection.websocket.operator.sidecar {
         Placement::Container => {
             drop_gateway(spec.init_containers.as_mut());
@@ -211,6 +241,19 @@ pub fn inject(
     if injection.websocket.hold_app {
         container::hold_app(spec, injection.websocket);
     }
+}
+
+/// The number of a port that may be given by name.
+fn container_port(spec: &PodSpec, port: &IntOrString) -> Option<u16> {
+    let number = match port {
+        IntOrString::Int(number) => *number,
+        IntOrString::String(name) => containers(spec)
+            .filter(|container| container.name != env::CONTAINER)
+            .flat_map(|container| container.ports.iter().flatten())
+            .find(|port| port.name.as_ref() == Some(name))
+            .map(|port| port.container_port)?,
+    };
+    u16::try_from(number).ok()
 }
 
 /// Takes our gateway out of a template again.

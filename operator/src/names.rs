@@ -24,6 +24,15 @@ pub const PROBLEM: &str = "ws.olares.com/problem";
 /// On a companion Service, as label: the entrance Service it stands beside.
 pub const ENTRANCE: &str = "ws.olares.com/entrance";
 
+/// On an entrance's Service, as label: its port leads to the gateway by our doing. Admission is
+/// asked about Services with this label and no others.
+pub const ROUTED: &str = "ws.olares.com/routed";
+/// On such a Service, as annotation: `<port>=<targetPort>`, where the app itself listens.
+pub const OWN_TARGET: &str = "ws.olares.com/own-target";
+
+/// The gateway's client port by name where it stands in front of the app (`expose: entrance`).
+/// A gateway that only serves WebSockets has the other name, so no request for the app gets there.
+pub const ENTRANCE_PORT_NAME: &str = "ws-entrance";
 /// The gateway's client port by name. Only the gateway declares it, so a Service that targets
 /// the name never leads to a pod without one.
 pub const CLIENT_PORT_NAME: &str = "olares-ws";

@@ -58,6 +58,7 @@ impl<K: Clone + Eq + Hash + Display> Queue<K> {
         F: Future<Output = Result<Option<Duration>, E>>,
         E: std::error::Error + 'static,
     {
+        self.resume();
         let work = &work;
         let worker = |_| async move {
             loop {
@@ -67,6 +68,14 @@ impl<K: Clone + Eq + Hash + Display> Queue<K> {
             }
         };
         futures_util::future::join_all((0..workers).map(worker)).await;
+    }
+
+    /// Takes up again what was cut short when an earlier `work` was dropped.
+    fn resume(&self) {
+        let cut: Vec<K> = self.lock().running.drain().collect();
+        for key in cut {
+            self.add(key, Duration::ZERO);
+        }
     }
 
     async fn next(&self) -> K {
@@ -188,6 +197,21 @@ mod tests {
             (most.load(Ordering::Relaxed), runs.load(Ordering::Relaxed)),
             (1, 5)
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_cut_short_is_worked_on_again() {
+        let queue = Queue::default();
+        queue.add("a", Duration::ZERO);
+        let endless = queue.work(1, |_| std::future::pending::<Outcome>());
+        assert!(tokio::time::timeout(SETTLE, endless).await.is_err());
+        let runs = AtomicUsize::new(0);
+        let work = queue.work(1, |_| async {
+            runs.fetch_add(1, Ordering::Relaxed);
+            Outcome::Ok(None)
+        });
+        let _ = tokio::time::timeout(SETTLE, work).await;
+        assert_eq!(runs.load(Ordering::Relaxed), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -144,7 +144,14 @@ reasons! {
     ServiceNameTaken = "service-name-taken", Warning;
     /// The stanza says `expose: none`: the platform routes.
     ExposeNone = "expose-none", Quiet;
-    /// The stanza asks for a routing that this version cannot do.
+    /// The entrance's Service leads to the gateway, which passes everything but WebSockets on to
+    /// the app (`expose: entrance`).
+    EntranceRouted = "entrance-routed", Quiet;
+    /// `expose: entrance`: the entrance's Service still leads to the app itself. It is led to the
+    /// gateway once every ready pod has one, so that no request fails on the way.
+    EntranceWaiting = "entrance-waiting", Quiet;
+    /// The stanza asks for a routing that cannot be: `expose: entrance` needs a Service with an
+    /// address of its own and the port that the entrance names.
     ExposeUnsupported = "expose-unsupported", Warning;
     /// Writing an object failed; the message has the API server's words.
     ApiError = "api-error", Warning;

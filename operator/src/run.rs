@@ -14,12 +14,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::certificate::Lifetimes;
+use crate::certificate::entrances::Entrances;
 use crate::certificate::keeper::Keeper;
 use crate::certificate::leaf::Leaf;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, chain};
 use crate::controller::{Controller, Repairs, Triggers};
 use crate::events;
 use crate::injection::Rules;
+use crate::lease::Lease;
 use crate::metrics::Metrics;
 use crate::ops::{self, Readiness};
 use crate::probe::Probe;
@@ -61,7 +63,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     tasks.spawn("events", events.run());
 
     let leaf = Arc::new(Leaf::default());
-    let keeper = keeper(&client, &settings, Arc::clone(&leaf));
+    let keeper = keeper(&client, &settings, Arc::clone(&leaf), Arc::clone(&cluster));
     let trusted = keeper.trusted();
     tasks.spawn("certificates", async move { keeper.run().await });
 
@@ -95,28 +97,45 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         serve(listener, None, Arc::new(handler), shutdown.clone()),
     );
 
+    let lease = Arc::new(Lease::new(
+        client.clone(),
+        &settings.namespace,
+        &settings.lease,
+        &settings.pod_name,
+    ));
     let probe = Probe::new(client.clone(), &settings.namespace);
     let controller = Controller {
         client,
         cluster: Arc::clone(&cluster),
         queue: Arc::clone(&triggers.queue),
         rules,
-        expose: settings.gateway.expose.into(),
         notices,
         metrics,
         repairs: Repairs::default(),
         webhook_up: probe.up(),
     };
     tasks.spawn("probe", async move { probe.run(|_| triggers.all()).await });
+    let mut leading = lease.leading();
+    let leader = Arc::clone(&lease);
+    tasks.spawn("lease", async move { leader.run().await });
     tasks.spawn("controller", async move {
         controller.cluster.synced().await;
-        info!("controlling");
-        controller.run().await;
+        // The sender lives in the task above.
+        while leading.wait_for(|leading| *leading).await.is_ok() {
+            info!("controlling");
+            tokio::select! {
+                () = controller.run() => return,
+                _ = leading.wait_for(|leading| !*leading) => info!("standing by"),
+            }
+        }
     });
 
     let ended = tasks.until(terminated()).await;
     if ended.is_ok() {
         info!("going");
+        if let Err(error) = lease.release().await {
+            warn!(error = %chain(&error), "the Lease was not given back");
+        }
         tokio::time::sleep(LAST_CALLS).await;
     }
     shutdown.cancel();
@@ -140,19 +159,25 @@ async fn rules(client: &Client, settings: &Settings) -> anyhow::Result<Rules> {
     Ok(settings.gateway.rules(native))
 }
 
-fn keeper(client: &Client, settings: &Settings, leaf: Arc<Leaf>) -> Keeper {
+fn keeper(client: &Client, settings: &Settings, leaf: Arc<Leaf>, cluster: Arc<Cluster>) -> Keeper {
     let webhook = &settings.webhook;
+    let entrances = Entrances {
+        configurations: Api::all(client.clone()),
+        configuration: webhook.entrance_configuration.clone(),
+        cluster,
+        namespace: settings.namespace.clone(),
+        service: webhook.webhook_service.clone(),
+    };
     Keeper::new(
         client.clone(),
-        &settings.namespace,
         &webhook.ca_secret,
         &webhook.webhook_configuration,
-        &webhook.webhook_service,
         Lifetimes {
             authority: webhook.ca_lifetime,
             leaf: webhook.certificate_lifetime,
         },
         leaf,
+        entrances,
     )
 }
 

@@ -24,6 +24,9 @@ pub struct Settings {
     /// The operator's own namespace
     #[arg(long, env = "POD_NAMESPACE", default_value = "ws-operator")]
     pub namespace: String,
+    /// The Lease whose holder controls; all replicas serve admission
+    #[arg(long, env = "WS_OPERATOR_LEASE", default_value = "ws-operator")]
+    pub lease: String,
     /// This replica's name
     #[arg(long, env = "POD_NAME", default_value = "ws-operator")]
     pub pod_name: String,
@@ -78,6 +81,13 @@ pub struct WebhookSettings {
         default_value = "ws-operator"
     )]
     pub webhook_configuration: String,
+    /// The MutatingWebhookConfiguration, empty at first, for namespaces whose entrance leads to gateways
+    #[arg(
+        long,
+        env = "WS_OPERATOR_ENTRANCE_CONFIGURATION",
+        default_value = "ws-operator-entrance"
+    )]
+    pub entrance_configuration: String,
     /// The Secret that holds the certificate authority
     #[arg(long, env = "WS_OPERATOR_CA_SECRET", default_value = "ws-operator-ca")]
     pub ca_secret: String,
@@ -103,6 +113,7 @@ impl GatewaySettings {
             resources: self.gateway_resources.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             native,
+            expose: self.expose.into(),
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Shape {
     pub host_network: bool,
     /// A gateway port that another container of the pod declares.
     pub clash: Option<u16>,
+    /// The gateway stands in front of the app, as `expose: entrance` needs it.
+    pub fronted: bool,
 }
 
 /// The gateway container that the pod has.
@@ -79,6 +81,7 @@ impl Shape {
             opted_out: annotation(names::INJECT).is_some_and(|value| value == "false"),
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
             clash: spec.and_then(clash),
+            fronted: spec.is_some_and(fronted),
         }
     }
 
@@ -108,6 +111,13 @@ fn clash(spec: &PodSpec) -> Option<u16> {
         .flat_map(|container| container.ports.iter().flatten())
         .filter_map(|port| u16::try_from(port.container_port).ok())
         .find(|port| env::GATEWAY_PORTS.contains(port))
+}
+
+fn fronted(spec: &PodSpec) -> bool {
+    containers(spec)
+        .filter(|container| container.name == env::CONTAINER)
+        .flat_map(|container| container.ports.iter().flatten())
+        .any(|port| port.name.as_deref() == Some(names::ENTRANCE_PORT_NAME))
 }
 
 // === impl Gateway ===

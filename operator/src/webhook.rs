@@ -27,6 +27,8 @@ pub use admit::{Answer, admit};
 
 /// Where the API server posts reviews of pods.
 pub const PODS: &str = "/pods";
+/// Where it posts reviews of Services that we led to a gateway.
+pub const SERVICES: &str = "/services";
 /// Where it posts reviews of AppManifests: warnings for the author, and our self-probe.
 pub const MANIFESTS: &str = "/appmanifests";
 /// On a dry-run AppManifest: shows that admission reaches us.
@@ -49,7 +51,8 @@ impl Webhook {
     pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let started = Instant::now();
         let path = request.uri().path().to_owned();
-        if request.method() != Method::POST || ![PODS, MANIFESTS].contains(&path.as_str()) {
+        if request.method() != Method::POST || ![PODS, SERVICES, MANIFESTS].contains(&path.as_str())
+        {
             return status(StatusCode::NOT_FOUND);
         }
         let body = match Limited::new(request.into_body(), LONGEST).collect().await {
@@ -59,10 +62,10 @@ impl Webhook {
                 return status(StatusCode::BAD_REQUEST);
             }
         };
-        let answer = if path == PODS {
-            self.pod(&body).await
-        } else {
-            Self::manifest(&body)
+        let answer = match path.as_str() {
+            PODS => self.pod(&body).await,
+            SERVICES => self.service(&body),
+            _ => Self::manifest(&body),
         };
         let response = answer.unwrap_or_else(|error| {
             // The failurePolicy lets the pod in.
@@ -108,6 +111,12 @@ impl Webhook {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
+    }
+
+    fn service(&self, body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {
+        let review = review::Review::parse(body)?;
+        let patch = admit::service(&review, &self.cluster, &self.rules);
+        json(&review.answer(patch.as_ref(), &[])?)
     }
 
     fn manifest(body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {

@@ -4,12 +4,12 @@
     reason = "tests: an unexpected error is a failure"
 )]
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
+use stanza::choice::Expose;
 use ws_operator::app::App;
+use ws_operator::cluster::{Facts, ServiceFacts};
 use ws_operator::injection::{self, Claim, Decision, Rules, desired};
 use ws_operator::reason::Reason;
 use ws_operator::shape::Shape;
@@ -24,6 +24,7 @@ fn rules() -> Rules {
         .unwrap(),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         native: true,
+        expose: Expose::Service,
     }
 }
 
@@ -37,6 +38,15 @@ fn app(websocket: &Json) -> App {
         },
     });
     App::read(serde_json::from_value(object).unwrap())
+}
+
+/// The entrance's.
+fn service() -> ServiceFacts {
+    let object = json!({
+        "metadata": {"name": "chat-svc"},
+        "spec": {"selector": {"app": "chat"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+    });
+    ServiceFacts::read(serde_json::from_value(object).unwrap()).unwrap()
 }
 
 fn stanza() -> Json {
@@ -59,10 +69,10 @@ fn pod() -> Json {
 }
 
 fn decide(pod: &Pod, app: &App, check: impl FnOnce(Decision<'_>)) {
-    let selector = BTreeMap::from([("app".to_owned(), "chat".to_owned())]);
+    let service = service();
     let claims = [Claim {
         app,
-        selector: Some(&selector),
+        service: Some(&service),
     }];
     let shape = Shape::of_pod(&pod.metadata, pod.spec.as_ref());
     check(desired(&shape, &claims, &rules()));
@@ -163,10 +173,10 @@ fn another_image_or_default_restarts_nothing() {
     let pod = injected(&pod(), &stanza());
     let shape = Shape::of_pod(&pod.metadata, pod.spec.as_ref());
     let app = app(&stanza());
-    let selector = BTreeMap::from([("app".to_owned(), "chat".to_owned())]);
+    let service = service();
     let claims = [Claim {
         app: &app,
-        selector: Some(&selector),
+        service: Some(&service),
     }];
     let newer = Rules {
         image: "ws-gateway:newer".to_owned(),
@@ -261,9 +271,10 @@ fn an_older_kubernetes_has_no_native_sidecars() {
     let pod: Pod = serde_json::from_value(pod()).unwrap();
     let shape = Shape::of_pod(&pod.metadata, pod.spec.as_ref());
     let app = app(&json!({"url": "/ws", "port": 80, "sidecar": "native"}));
+    let service = service();
     let claims = [Claim {
         app: &app,
-        selector: Some(&shape.labels),
+        service: Some(&service),
     }];
     let older = Rules {
         native: false,

@@ -112,6 +112,8 @@ fn few_files_talk_to_the_api_server() {
         "operator/src/certificate/keeper.rs",
         "operator/src/cli/explain.rs",
         "operator/src/controller.rs",
+        "operator/src/lease.rs",
+        "operator/src/stand_down.rs",
     ];
     each_has(&clients, "Client");
     nowhere("operator/src", &["kube::Client", "Api, Client"], &clients);

@@ -38,3 +38,14 @@ ws-operator
 {{- define "ws-operator.caSecret" -}}
 {{ include "ws-operator.fullname" . }}-ca
 {{- end -}}
+
+{{- /* Olares' edge knows only the entrance's Service. */ -}}
+{{- define "ws-operator.expose" -}}
+{{- if .Values.expose -}}
+{{- .Values.expose -}}
+{{- else if .Capabilities.APIVersions.Has "app.bytetrade.io/v1alpha1" -}}
+entrance
+{{- else -}}
+service
+{{- end -}}
+{{- end -}}

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::Lifetimes;
 use super::authority::{self, Authorities};
+use super::entrances::Entrances;
 use super::leaf::Leaf;
 use crate::cluster::chain;
 use crate::names;
@@ -44,6 +45,7 @@ pub struct Keeper {
     names: Vec<String>,
     lifetimes: Lifetimes,
     leaf: Arc<Leaf>,
+    entrances: Entrances,
     /// Set once the API server has a bundle that vouches for the served leaf.
     trusted: watch::Sender<bool>,
 }
@@ -57,13 +59,15 @@ struct Served {
 impl Keeper {
     pub fn new(
         client: Client,
-        namespace: &str,
         secret: &str,
         configuration: &str,
-        service: &str,
         lifetimes: Lifetimes,
         leaf: Arc<Leaf>,
+        entrances: Entrances,
     ) -> Self {
+        let Entrances {
+            namespace, service, ..
+        } = &entrances;
         Self {
             secrets: Api::namespaced(client.clone(), namespace),
             secret: secret.to_owned(),
@@ -75,6 +79,7 @@ impl Keeper {
             ],
             lifetimes,
             leaf,
+            entrances,
             trusted: watch::Sender::new(false),
         }
     }
@@ -109,6 +114,14 @@ impl Keeper {
             .is_none_or(|served| served.bundle != bundle || now >= served.renew);
         // The bundle before the leaf: what we serve is trusted at every moment.
         self.publish(&bundle).await?;
+        let entrances = &self.entrances;
+        entrances
+            .publish(&bundle)
+            .await
+            .map_err(|source| Error::Configuration {
+                name: entrances.configuration.clone(),
+                source,
+            })?;
         if due {
             let lifetime = self.lifetimes.leaf;
             let signed = authorities.signing.sign(&self.names, lifetime, now)?;

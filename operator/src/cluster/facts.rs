@@ -38,6 +38,20 @@ pub struct ServiceFacts {
     pub entrance: Option<String>,
     /// The uids of its owners.
     pub owners: Vec<String>,
+    /// No address of its own: clients go to the pods' ports, whatever the Service says.
+    pub headless: bool,
+    /// What we noted when we led its port to the gateway.
+    pub routed: Option<Routed>,
+}
+
+/// Our note on an entrance's Service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Routed {
+    /// The AppManifest it was done for.
+    pub app: String,
+    pub port: i32,
+    /// Where that port led before: to the app itself.
+    pub own: IntOrString,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +72,7 @@ impl Facts for ServiceFacts {
             .iter()
             .map(|owner| owner.uid.clone())
             .collect();
+        let routed = Routed::read(object.annotations());
         let spec = object.spec.unwrap_or_default();
         let ports = spec.ports.unwrap_or_default().into_iter().map(|port| Port {
             name: port.name,
@@ -70,11 +85,26 @@ impl Facts for ServiceFacts {
             ports: ports.collect(),
             entrance,
             owners,
+            headless: spec.cluster_ip.as_deref() == Some("None"),
+            routed,
         })
     }
 
     fn same_as(&self, other: &Self) -> bool {
         self == other
+    }
+}
+
+impl Routed {
+    fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let (port, own) = annotations.get(names::OWN_TARGET)?.split_once('=')?;
+        Some(Self {
+            app: annotations.get(names::APP)?.clone(),
+            port: port.parse().ok()?,
+            own: own
+                .parse()
+                .map_or_else(|_| IntOrString::String(own.to_owned()), IntOrString::Int),
+        })
     }
 }
 

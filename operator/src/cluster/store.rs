@@ -1,6 +1,6 @@
 //! A copy of some kind of object, trimmed to what the operator looks at, kept by a watch.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
@@ -76,6 +76,15 @@ impl<T> Store<T> {
             .values()
             .flat_map(BTreeMap::values)
             .cloned()
+            .collect()
+    }
+
+    /// The namespaces that have an object of that kind.
+    pub fn namespaces_where(&self, holds: impl Fn(&T) -> bool) -> BTreeSet<String> {
+        self.read()
+            .iter()
+            .filter(|(_, objects)| objects.values().any(|object| holds(object)))
+            .map(|(namespace, _)| namespace.clone())
             .collect()
     }
 

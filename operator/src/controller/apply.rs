@@ -5,10 +5,10 @@ use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
-use stanza::choice::Expose;
 use tracing::info;
 
 use super::Controller;
+use super::entrance::Entrance;
 use super::plan::{Plan, Route, Step};
 use super::service::Companion;
 use super::trigger::Trigger;
@@ -16,6 +16,7 @@ use super::validate::Verdict;
 use crate::events::Notice;
 use crate::names;
 use crate::reason::Reason;
+use crate::retarget::retarget;
 use crate::shape::WorkloadKind;
 
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +98,15 @@ async fn roll(
 
 async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Error> {
     let services: Api<Service> = Api::namespaced(controller.client.clone(), &plan.id.namespace);
+    let written = |name: &str, outcome: kube::Result<()>| {
+        outcome.map_err(|source| Error::Service {
+            name: name.to_owned(),
+            source,
+        })
+    };
+    for change in &plan.returns {
+        written(&change.service, retarget(&services, change).await)?;
+    }
     for name in &plan.leftovers {
         match services.delete(name, &DeleteParams::default()).await {
             Ok(_) => info!(
@@ -116,12 +126,17 @@ async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Er
         .map(|entrance| super::service::name(&entrance.name))
         .unwrap_or_default();
     Ok(match &plan.route {
-        Route::None(verdict) => verdict.clone(),
+        Route::None(verdict) | Route::Entrance(Entrance::Waits(verdict)) => verdict.clone(),
+        Route::Entrance(Entrance::Kept(port)) => fronted(plan, *port),
+        Route::Entrance(Entrance::Lead(change)) => {
+            written(&change.service, retarget(&services, change).await)?;
+            fronted(plan, change.port())
+        }
         Route::Service(Companion::Taken) => Verdict::new(
             Reason::ServiceNameTaken,
             format!("a Service {name} is there that is not ours"),
         ),
-        Route::Service(Companion::Kept) => routed(plan, &name),
+        Route::Service(Companion::Kept) => routed(&name),
         Route::Service(Companion::Apply(service)) => {
             let params = PatchParams::apply(names::MANAGER).force();
             services
@@ -131,19 +146,23 @@ async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Er
                     name: name.clone(),
                     source,
                 })?;
-            routed(plan, &name)
+            routed(&name)
         }
     })
 }
 
-fn routed(plan: &Plan, name: &str) -> Verdict {
-    if plan.expose == Expose::Entrance {
-        let message =
-            format!("expose: entrance; meanwhile the Service {name} leads to the gateway");
-        return Verdict::new(Reason::ExposeUnsupported, message);
-    }
+fn routed(name: &str) -> Verdict {
     Verdict::new(
         Reason::ServiceApplied,
         format!("the Service {name} leads to the gateway"),
+    )
+}
+
+fn fronted(plan: &Plan, port: i32) -> Verdict {
+    let entrance = plan.entrance.as_ref();
+    let name = entrance.map_or("", |entrance| entrance.name.as_str());
+    Verdict::new(
+        Reason::EntranceRouted,
+        format!("port {port} of the Service {name} leads to the gateway"),
     )
 }

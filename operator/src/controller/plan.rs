@@ -6,6 +6,7 @@ use std::time::Duration;
 use stanza::choice::Expose;
 
 use super::due::due;
+use super::entrance::{self, Entrance, Retarget};
 use super::obstacle::{Surroundings, obstacle};
 use super::repairs::{Permit, Repairs};
 use super::service::{self, Companion};
@@ -29,7 +30,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     pub(super) strays: Vec<(Arc<PodFacts>, Verdict)>,
     pub(super) route: Route,
-    pub(super) expose: Expose,
+    /// Services whose port leads to the app itself again, before anything is rolled.
+    pub(super) returns: Vec<Retarget>,
     /// Companion Services to delete.
     pub(super) leftovers: Vec<String>,
     /// When to look again although nothing happened.
@@ -45,6 +47,7 @@ pub(super) struct Step {
 
 pub(super) enum Route {
     Service(Companion),
+    Entrance(Entrance),
     /// Nothing to route, or not by us.
     None(Verdict),
 }
@@ -83,13 +86,22 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
     let leftovers = match &validated.app {
         Some(app) if !validated.holds_still() => {
             let wanted = match (&route, &validated.entrance) {
-                (Route::Service(_), Some(entrance)) => Some(service::name(&entrance.name)),
+                // Until the entrance leads there, a companion of before does.
+                (
+                    Route::Service(_) | Route::Entrance(Entrance::Waits(_) | Entrance::Lead(_)),
+                    Some(entrance),
+                ) => Some(service::name(&entrance.name)),
                 _ => None,
             };
             service::leftovers(app, wanted.as_deref(), &validated.services)
         }
         _ => Vec::new(),
     };
+    let kept = match (&route, &validated.entrance) {
+        (Route::Entrance(_), Some(entrance)) => Some(entrance.name.as_str()),
+        _ => None,
+    };
+    let returns = entrance::returns(&validated, kept);
     Plan {
         id: validated.id,
         app: validated.app,
@@ -99,7 +111,7 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         steps,
         strays: validated.strays,
         route,
-        expose,
+        returns,
         leftovers,
         again,
     }
@@ -179,6 +191,9 @@ fn route(validated: &Validated, expose: Expose) -> Route {
     }
     if expose == Expose::None {
         return Route::None(Verdict::new(Reason::ExposeNone, "expose: none"));
+    }
+    if expose == Expose::Entrance {
+        return Route::Entrance(entrance::entrance(app, websocket, entrance, validated));
     }
     let name = service::name(&entrance.name);
     let found = validated

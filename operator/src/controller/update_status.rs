@@ -8,6 +8,7 @@ use stanza::env;
 
 use super::Controller;
 use super::apply::{Applied, Error};
+use super::entrance::Entrance;
 use super::plan::{Plan, Route};
 use super::validate::Verdict;
 use crate::api::{AppManifest, AppManifestStatus, Condition, WorkloadStatus};
@@ -54,14 +55,7 @@ fn status(app: &App, applied: &Applied, now: &str) -> AppManifestStatus {
     let verdicts = [
         ("Accepted", accepted, plan.accepted.clone()),
         ("Injected", injected.reason == Reason::AllInjected, injected),
-        (
-            "Routed",
-            matches!(
-                applied.routed.reason,
-                Reason::ServiceApplied | Reason::ExposeNone
-            ),
-            applied.routed.clone(),
-        ),
+        ("Routed", is_routed(&applied.routed), applied.routed.clone()),
         ("Ready", ready.reason == Reason::Ready, ready),
     ];
     let conditions = verdicts
@@ -85,7 +79,7 @@ fn status(app: &App, applied: &Applied, now: &str) -> AppManifestStatus {
         conditions,
         pods: plan.counts.clone(),
         entrance: app.service().map(str::to_owned),
-        url: url(app, plan),
+        url: url(app, applied),
         warnings: app.warnings.iter().map(ToString::to_string).collect(),
         workloads: workloads.chain(strays).collect(),
     }
@@ -133,7 +127,7 @@ fn ready(plan: &Plan, injected: &Verdict, routed: &Verdict) -> Verdict {
     if injected.reason != Reason::AllInjected {
         return injected.clone();
     }
-    if !matches!(routed.reason, Reason::ServiceApplied | Reason::ExposeNone) {
+    if !is_routed(routed) {
         return routed.clone();
     }
     let unready = plan
@@ -147,6 +141,13 @@ fn ready(plan: &Plan, injected: &Verdict, routed: &Verdict) -> Verdict {
     Verdict::new(
         Reason::Ready,
         format!("{} pods serve WebSockets", counts.ready),
+    )
+}
+
+fn is_routed(routed: &Verdict) -> bool {
+    matches!(
+        routed.reason,
+        Reason::ServiceApplied | Reason::EntranceRouted | Reason::ExposeNone
     )
 }
 
@@ -169,16 +170,21 @@ fn condition(app: &App, kind: &str, holds: bool, verdict: Verdict, now: &str) ->
 }
 
 /// Where clients of the cluster connect; an Ingress or HTTPRoute gives it a public name.
-fn url(app: &App, plan: &Plan) -> Option<String> {
-    let (Route::Service(_), Stanza::Valid { websocket, .. }) = (&plan.route, &app.stanza) else {
+fn url(app: &App, applied: &Applied) -> Option<String> {
+    let Stanza::Valid { websocket, .. } = &app.stanza else {
         return None;
     };
-    let service = super::service::name(&plan.entrance.as_ref()?.name);
+    let entrance = &applied.plan.entrance.as_ref()?.name;
+    let (service, port) = match &applied.plan.route {
+        Route::Service(_) => (super::service::name(entrance), env::CLIENT_PORT.into()),
+        Route::Entrance(Entrance::Kept(port)) => (entrance.clone(), *port),
+        Route::Entrance(Entrance::Lead(change)) => (entrance.clone(), change.port()),
+        Route::Entrance(Entrance::Waits(_)) | Route::None(_) => return None,
+    };
     let path = &websocket.gateway.routes.path;
     Some(format!(
-        "ws://{service}.{}.svc:{}{path}",
-        app.id.namespace,
-        env::CLIENT_PORT
+        "ws://{service}.{}.svc:{port}{path}",
+        app.id.namespace
     ))
 }
 

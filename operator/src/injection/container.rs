@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, ExecAction,
-    LifecycleHandler, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
-    SleepAction, Volume, VolumeMount,
+    Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction,
+    LifecycleHandler, ObjectFieldSelector, PodSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecurityContext, SleepAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value as Json;
@@ -29,16 +29,21 @@ const PROBE_TIMEOUT: i32 = 5;
 /// close callbacks.
 const HOLD_MARGIN: u64 = 2;
 
-pub(super) fn build(websocket: &WebSocket, rules: &Rules) -> Container {
+/// With `upstream` the gateway stands in front of that port of the app.
+pub(super) fn build(websocket: &WebSocket, rules: &Rules, upstream: Option<u16>) -> Container {
     let operator = &websocket.operator;
+    let client_port = match upstream {
+        Some(_) => names::ENTRANCE_PORT_NAME,
+        None => names::CLIENT_PORT_NAME,
+    };
     Container {
         name: env::CONTAINER.to_owned(),
         image: Some(rules.image.clone()),
         image_pull_policy: Some(rules.pull_policy.clone()),
         command: Some(vec![env::PROGRAM.to_owned()]),
-        env: Some(variables(websocket, rules)),
+        env: Some(variables(websocket, rules, upstream)),
         ports: Some(vec![
-            port(names::CLIENT_PORT_NAME, env::CLIENT_PORT),
+            port(client_port, env::CLIENT_PORT),
             port(names::OPS_PORT_NAME, env::OPS_PORT),
         ]),
         liveness_probe: Some(probe(&[env::PROGRAM, "healthcheck"], 20, 3)),
@@ -87,7 +92,7 @@ pub(super) fn hold_app(spec: &mut PodSpec, websocket: &WebSocket) {
     }
 }
 
-fn variables(websocket: &WebSocket, rules: &Rules) -> Vec<EnvVar> {
+fn variables(websocket: &WebSocket, rules: &Rules, upstream: Option<u16>) -> Vec<EnvVar> {
     let mut websocket = websocket.clone();
     let trusted = &mut websocket.gateway.identity.trusted_proxies;
     if *trusted == Identity::default().trusted_proxies {
@@ -101,7 +106,31 @@ fn variables(websocket: &WebSocket, rules: &Rules) -> Vec<EnvVar> {
             value: Some(value),
             ..EnvVar::default()
         })
+        .chain(upstream.into_iter().flat_map(in_front_of))
         .collect()
+}
+
+/// The app is reached by the pod's address, as it was before: some apps trust localhost.
+fn in_front_of(port: u16) -> [EnvVar; 2] {
+    let address = EnvVarSource {
+        field_ref: Some(ObjectFieldSelector {
+            api_version: Some("v1".to_owned()),
+            field_path: "status.podIP".to_owned(),
+        }),
+        ..EnvVarSource::default()
+    };
+    [
+        EnvVar {
+            name: env::POD_IP.to_owned(),
+            value_from: Some(address),
+            value: None,
+        },
+        EnvVar {
+            name: env::UPSTREAM_PORT.to_owned(),
+            value: Some(port.to_string()),
+            value_from: None,
+        },
+    ]
 }
 
 fn port(name: &str, number: u16) -> ContainerPort {

@@ -1,5 +1,6 @@
 //! The hash of the settings that a gateway was injected with.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use ring::digest;
 use serde_json::json;
 use stanza::field::Field;
@@ -9,17 +10,20 @@ use stanza::{WebSocket, env};
 const FORM: u32 = 1;
 
 /// Covers what the stanza says, and neither the image nor the operator's defaults: their change
-/// never restarts a pod by itself.
-pub fn hash(websocket: &WebSocket) -> String {
+/// never restarts a pod by itself. What the gateway stands in front of belongs to it, as the
+/// entrance is led to the gateway only when every pod has one that does.
+pub fn hash(websocket: &WebSocket, upstream: Option<&IntOrString>) -> String {
     let operator = &websocket.operator;
-    let settings = json!([
-        FORM,
-        env::to_env(websocket),
-        operator.sidecar.as_str(),
-        operator.resources.as_ref().map(Field::to_json),
-        websocket.hold_app,
-    ]);
-    let digest = digest::digest(&digest::SHA256, settings.to_string().as_bytes());
+    let mut settings = vec![
+        json!(FORM),
+        json!(env::to_env(websocket)),
+        json!(operator.sidecar.as_str()),
+        json!(operator.resources.as_ref().map(Field::to_json)),
+        json!(websocket.hold_app),
+    ];
+    settings.extend(upstream.map(|port| json!(port)));
+    let text = serde_json::Value::Array(settings).to_string();
+    let digest = digest::digest(&digest::SHA256, text.as_bytes());
     let mut first = [0; 8];
     first.copy_from_slice(&digest.as_ref()[..8]);
     format!("{:016x}", u64::from_be_bytes(first))

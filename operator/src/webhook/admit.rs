@@ -2,14 +2,18 @@
 
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use serde_json::json;
+use stanza::choice::Expose;
 
 use super::PROBE;
 use super::review::Review;
 use crate::api::AppManifest;
 use crate::app::{App, Stanza};
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Facts, ServiceFacts};
+use crate::entrance;
 use crate::events::Notice;
 use crate::injection::{self, Decision, Rules, desired};
+use crate::names;
 use crate::reason::{Reason, Weight};
 use crate::shape::{Owner, Shape};
 
@@ -95,6 +99,37 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
     }
 }
 
+/// Keeps an entrance's Service led to the gateway when its owner writes it anew: within the
+/// owner's own request, so that the field stays the owner's. A Service that does not lead there
+/// yet is the controller's to lead.
+pub(super) fn service(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Option<Patch> {
+    if !cluster.knows_claims() {
+        return None;
+    }
+    let before = ServiceFacts::read(review.old_object().ok()?)?;
+    let after = ServiceFacts::read(review.object().ok()?)?;
+    let noted = after.routed.as_ref()?;
+    let app = cluster.apps.get(review.namespace(), &noted.app)?;
+    let Stanza::Valid { websocket, .. } = &app.stanza else {
+        return None;
+    };
+    let wanted = !app.leaving
+        && app.service() == Some(&after.name)
+        && rules.expose(websocket) == Expose::Entrance
+        && entrance::port(&app, &before).is_ok_and(|port| port.routed);
+    let port = entrance::port(&app, &after).ok()?;
+    if !wanted || port.routed {
+        return None;
+    }
+    let target = format!("/spec/ports/{}/targetPort", port.index);
+    let note = pointer(names::OWN_TARGET);
+    serde_json::from_value(json!([
+        {"op": "add", "path": target, "value": entrance::target(websocket)},
+        {"op": "add", "path": note, "value": entrance::note(&port)},
+    ]))
+    .ok()
+}
+
 /// Warnings for the author of an AppManifest; and the mark that a probe looks for.
 pub(super) fn manifest(review: &Review<'_>) -> (Option<Patch>, Vec<String>) {
     let Ok(mut object) = review.object::<AppManifest>() else {
@@ -125,11 +160,14 @@ pub(super) fn manifest(review: &Review<'_>) -> (Option<Patch>, Vec<String>) {
 }
 
 fn mark() -> Option<Patch> {
-    let pointer = format!("/metadata/annotations/{}", PROBE.replace('/', "~1"));
-    serde_json::from_value(serde_json::json!([
-        {"op": "replace", "path": pointer, "value": "answered"}
+    serde_json::from_value(json!([
+        {"op": "replace", "path": pointer(PROBE), "value": "answered"}
     ]))
     .ok()
+}
+
+fn pointer(annotation: &str) -> String {
+    format!("/metadata/annotations/{}", annotation.replace('/', "~1"))
 }
 
 fn quiet(reason: Reason) -> Answer {

@@ -28,6 +28,8 @@ struct Request<'a> {
     dry_run: bool,
     #[serde(borrow, default)]
     object: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    old_object: Option<&'a RawValue>,
 }
 
 #[derive(Debug)]
@@ -48,6 +50,12 @@ impl<'a> Review<'a> {
 
     pub fn object<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         let raw = self.0.request.object.map_or("null", RawValue::get);
+        serde_json::from_str(raw)
+    }
+
+    /// The object before an update.
+    pub fn old_object<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        let raw = self.0.request.old_object.map_or("null", RawValue::get);
         serde_json::from_str(raw)
     }
 

@@ -1,6 +1,8 @@
 //! What must hold on a real cluster, with the operator installed from its chart and running under
 //! its own ServiceAccount. `make e2e` starts a cluster and runs this in it.
 
+mod alone;
+mod entrance;
 mod examples;
 mod invalid;
 mod rights;
@@ -21,6 +23,12 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 /// More than there are cores: tests mostly wait for pods.
 const AT_ONCE: usize = 4;
 
+macro_rules! trials {
+    ($($module:ident::$test:ident),+ $(,)?) => {
+        vec![$(trial(concat!(stringify!($module), "::", stringify!($test)), $module::$test)),+]
+    };
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = arguments.test_threads.or(Some(AT_ONCE));
@@ -31,7 +39,13 @@ fn main() -> ExitCode {
         eprintln!("e2e: {error:#}\n{}", operator::describe());
         return ExitCode::FAILURE;
     }
-    libtest_mimic::run(&arguments, trials()).exit_code()
+    let beside_others = libtest_mimic::run(&arguments, trials());
+    arguments.test_threads = Some(1);
+    let alone = libtest_mimic::run(&arguments, alone_in_this_order());
+    if beside_others.has_failed() || alone.has_failed() {
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
 fn prepare() -> Result<()> {
@@ -46,11 +60,6 @@ fn prepare() -> Result<()> {
 }
 
 fn trials() -> Vec<Trial> {
-    macro_rules! trials {
-        ($($module:ident::$test:ident),+ $(,)?) => {
-            vec![$(trial(concat!(stringify!($module), "::", stringify!($test)), $module::$test)),+]
-        };
-    }
     trials![
         served::helm_install_of_the_example,
         served::kubectl_apply_of_the_one_file,
@@ -62,7 +71,18 @@ fn trials() -> Vec<Trial> {
         invalid::a_wrong_port_in_a_chart,
         scope::bystanders_of_an_entrance,
         rights::the_operator_is_no_admin,
+        entrance::no_request_fails_with_helm_4,
+        entrance::no_request_fails_with_helm_3,
         examples::the_one_file_is_what_the_chart_says,
+        examples::install_yaml_is_what_the_chart_says,
+    ]
+}
+
+fn alone_in_this_order() -> Vec<Trial> {
+    trials![
+        alone::the_leader_is_killed,
+        alone::pods_start_without_an_operator,
+        alone::uninstalling_leaves_nothing,
     ]
 }
 

@@ -53,6 +53,7 @@ fn shape(gateway: Gateway) -> Shape {
         opted_out: false,
         host_network: false,
         clash: None,
+        fronted: false,
     }
 }
 
@@ -159,6 +160,8 @@ fn entrance() -> ServiceFacts {
         ports: Vec::new(),
         entrance: None,
         owners: Vec::new(),
+        headless: false,
+        routed: None,
     }
 }
 

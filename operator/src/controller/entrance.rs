@@ -1,0 +1,149 @@
+//! `expose: entrance` (pure): when the entrance's Service is led to the gateways, and when back.
+//!
+//! Roll first, retarget after; on removal retarget back first, roll after. Then no request meets
+//! a pod that does not answer it.
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use serde_json::{Value as Json, json};
+use stanza::WebSocket;
+
+use super::validate::{Validated, Verdict};
+use crate::app::App;
+use crate::cluster::{PodFacts, ServiceFacts};
+use crate::entrance::{self, EntrancePort};
+use crate::names;
+use crate::reason::Reason;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Entrance {
+    /// It leads to the gateway.
+    Kept(i32),
+    Lead(Retarget),
+    /// Not yet, or not at all.
+    Waits(Verdict),
+}
+
+/// One port of one Service led elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retarget {
+    pub service: String,
+    port: i32,
+    target: IntOrString,
+    /// The app it is done for, and our note of where the port led before; `None`: as if we had
+    /// never been there.
+    note: Option<(String, String)>,
+}
+
+pub(super) fn entrance(
+    app: &App,
+    websocket: &WebSocket,
+    service: &ServiceFacts,
+    validated: &Validated,
+) -> Entrance {
+    let waits = |reason, message: String| Entrance::Waits(Verdict::new(reason, message));
+    let port = match entrance::port(app, service) {
+        Ok(port) => port,
+        Err(why) => return waits(Reason::ExposeUnsupported, why),
+    };
+    if port.routed {
+        return Entrance::Kept(port.number);
+    }
+    let ready: Vec<&PodFacts> = pods(validated)
+        .filter(|pod| pod.ready && pod.shape.is_selected_by(&service.selector))
+        .map(AsRef::as_ref)
+        .collect();
+    let fronted = ready.iter().filter(|pod| pod.shape.fronted).count();
+    if fronted == 0 || fronted < ready.len() {
+        let message = format!(
+            "{fronted} of {} ready pods have the gateway in front of the app",
+            ready.len()
+        );
+        return waits(Reason::EntranceWaiting, message);
+    }
+    Entrance::Lead(Retarget::lead(app, websocket, service, &port))
+}
+
+/// The Services that we led to a gateway of this app, and that should lead to the app again.
+pub(super) fn returns(validated: &Validated, kept: Option<&str>) -> Vec<Retarget> {
+    if validated.holds_still() {
+        return Vec::new();
+    }
+    validated
+        .services
+        .iter()
+        .filter(|service| {
+            let routed = service.routed.as_ref();
+            routed.is_some_and(|routed| routed.app == validated.id.name)
+        })
+        .filter(|service| kept != Some(service.name.as_str()))
+        .filter_map(|service| Retarget::back(service))
+        .collect()
+}
+
+fn pods(validated: &Validated) -> impl Iterator<Item = &Arc<PodFacts>> {
+    let members = validated.members.iter().flat_map(|member| &member.pods);
+    members.chain(validated.strays.iter().map(|(pod, _)| pod))
+}
+
+// === impl Retarget ===
+
+impl Retarget {
+    fn lead(app: &App, websocket: &WebSocket, service: &ServiceFacts, port: &EntrancePort) -> Self {
+        Self {
+            service: service.name.clone(),
+            port: port.number,
+            target: entrance::target(websocket),
+            note: Some((app.id.name.clone(), entrance::note(port))),
+        }
+    }
+
+    /// Where the port led before we came, if it is ours.
+    pub fn back(service: &ServiceFacts) -> Option<Self> {
+        let routed = service.routed.as_ref()?;
+        let port = service
+            .ports
+            .iter()
+            .find(|port| port.number == routed.port)?;
+        // Somebody led it elsewhere meanwhile: only our note goes.
+        let target = match &port.target {
+            Some(target) if !entrance::is_gateway(target) => target.clone(),
+            _ => routed.own.clone(),
+        };
+        Some(Self {
+            service: service.name.clone(),
+            port: routed.port,
+            target,
+            note: None,
+        })
+    }
+
+    /// A strategic merge patch: ports are told apart by their numbers.
+    pub fn patch(&self, version: Option<&str>) -> Json {
+        let (routed, app, own) = match &self.note {
+            Some((app, own)) => (json!("true"), json!(app), json!(own)),
+            None => (Json::Null, Json::Null, Json::Null),
+        };
+        json!({
+            "metadata": {
+                "resourceVersion": version,
+                "labels": {names::ROUTED: routed},
+                "annotations": {names::APP: app, names::OWN_TARGET: own},
+            },
+            "spec": {"ports": [{"port": self.port, "targetPort": self.target}]},
+        })
+    }
+
+    pub(super) fn port(&self) -> i32 {
+        self.port
+    }
+
+    pub fn words(&self) -> String {
+        let target = match &self.target {
+            IntOrString::Int(number) => number.to_string(),
+            IntOrString::String(name) => name.clone(),
+        };
+        format!("port {} of {} leads to {target}", self.port, self.service)
+    }
+}

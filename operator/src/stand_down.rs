@@ -1,0 +1,100 @@
+//! Before the operator is removed: every entrance that leads to a gateway leads to its app again.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tracing::info;
+
+use crate::certificate::entrances;
+use crate::cluster::{Facts, ServiceFacts};
+use crate::controller::Retarget;
+use crate::names;
+use crate::retarget::retarget;
+
+/// How long the operator's pods may take to end.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+#[derive(Clone, Debug, Args)]
+pub struct StandDown {
+    /// The operator's own namespace
+    #[arg(long, env = "POD_NAMESPACE", default_value = "ws-operator")]
+    pub namespace: String,
+    /// The operator's Deployment
+    #[arg(long, default_value = "ws-operator")]
+    pub deployment: String,
+    /// The MutatingWebhookConfiguration with the entry for routed namespaces
+    #[arg(
+        long,
+        env = "WS_OPERATOR_ENTRANCE_CONFIGURATION",
+        default_value = "ws-operator-entrance"
+    )]
+    pub entrance_configuration: String,
+}
+
+pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
+    let client = Client::try_default()
+        .await
+        .context("no way to an API server")?;
+    // An operator at work would lead the entrances to the gateways again.
+    stop(&client, &settings).await?;
+    let configurations: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    entrances::clear(&configurations, &settings.entrance_configuration)
+        .await
+        .context("cannot clear the webhook configuration")?;
+    let params = ListParams::default().labels(names::ROUTED);
+    let services: Api<Service> = Api::all(client.clone());
+    for service in services.list(&params).await.context("Services")? {
+        let namespace = service.namespace().unwrap_or_default();
+        let Some(change) = ServiceFacts::read(service)
+            .as_ref()
+            .and_then(Retarget::back)
+        else {
+            continue;
+        };
+        retarget(&Api::namespaced(client.clone(), &namespace), &change)
+            .await
+            .with_context(|| format!("cannot retarget {} in {namespace}", change.service))?;
+    }
+    info!("every entrance leads to its app");
+    Ok(())
+}
+
+async fn stop(client: &Client, settings: &StandDown) -> anyhow::Result<()> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &settings.namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &settings.namespace);
+    let name = &settings.deployment;
+    let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
+    match deployments
+        .patch_scale(name, &PatchParams::default(), &none)
+        .await
+    {
+        Err(kube::Error::Api(error)) if error.code == 404 => return Ok(()),
+        outcome => outcome.context("cannot stop the operator")?,
+    };
+    let started = tokio::time::Instant::now();
+    while started.elapsed() < PATIENCE {
+        let scale = deployments
+            .get_scale(name)
+            .await
+            .context("the operator's scale")?;
+        let selector = scale.status.and_then(|status| status.selector);
+        // Pods that are ending still control for a moment, and the scale counts them no more.
+        let ours = ListParams::default().labels(&selector.unwrap_or_default());
+        let left = pods
+            .list_metadata(&ours)
+            .await
+            .context("the operator's pods")?;
+        if left.items.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    bail!("the operator did not stop within {PATIENCE:?}")
+}
