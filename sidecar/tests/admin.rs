@@ -6,8 +6,6 @@
 
 mod support;
 
-use std::collections::BTreeSet;
-
 use serde_json::{Value as Json, json};
 use support::{App, Client, Gateway, Launch, Raw, http, raw};
 
@@ -358,80 +356,6 @@ async fn wrong_methods_and_paths() {
             (status, json!(status)),
             "{method} {call}"
         );
-    }
-}
-
-#[tokio::test]
-async fn the_list_can_be_filtered() {
-    let crowd = Crowd::gather().await;
-    let names = async |query: &str| {
-        let list = crowd.gateway.list(query).await;
-        let users = list["data"].as_array().unwrap().clone();
-        users
-            .iter()
-            .map(|user| {
-                (
-                    user["name"].as_str().unwrap().to_owned(),
-                    user["conns_number"].as_u64().unwrap(),
-                )
-            })
-            .collect::<Vec<_>>()
-    };
-    let all = [("", 1), ("ann", 2), ("bob", 1)].map(|(name, count)| (name.to_owned(), count));
-    assert_eq!(names("").await, all);
-    assert_eq!(names("?user=ann").await, all[1..2]);
-    assert_eq!(names("?user=").await, all[..1]);
-    assert_eq!(
-        names("?namespace=one").await,
-        [("ann".to_owned(), 1), ("bob".to_owned(), 1)]
-    );
-    assert_eq!(
-        names("?user=ann&namespace=two").await,
-        [("ann".to_owned(), 1)]
-    );
-    assert_eq!(names("?user=nobody%20there").await, []);
-    let ann = crowd.gateway.list("?user=ann").await["data"][0].clone();
-    assert_eq!(
-        (&ann["public_conns_number"], &ann["public_conns"][0]["id"]),
-        (&json!(1), crowd.id(PUBLIC))
-    );
-}
-
-#[tokio::test]
-async fn the_list_in_pages() {
-    let mut app = App::start().await;
-    let gateway = Gateway::start(&app).await;
-    let mut clients = Vec::new();
-    for n in 0..25 {
-        let user = format!("user{}", n % 3);
-        clients.push(Client::open_with(&gateway, &mut app, "/ws", &[("X-BFL-USER", &user)]).await);
-    }
-    let (mut seen, mut pages, mut query) = (BTreeSet::new(), 0, "?limit=10".to_owned());
-    loop {
-        let page = gateway.list(&query).await;
-        pages += 1;
-        let users = page["data"].as_array().unwrap();
-        let ids: Vec<_> = users
-            .iter()
-            .flat_map(|user| user["conns"].as_array().unwrap().clone())
-            .collect();
-        assert!(ids.len() <= 10);
-        for entry in ids {
-            assert!(
-                seen.insert(entry["id"].as_str().unwrap().to_owned()),
-                "listed twice"
-            );
-        }
-        match page["continue"].as_str() {
-            Some(next) => query = format!("?limit=10&continue={next}"),
-            None => break,
-        }
-    }
-    assert_eq!((seen.len(), pages), (25, 3));
-    for wrong in ["?limit=0", "?limit=x", "?limit=-1", "?continue=x"] {
-        let answer = http::get(gateway.clients, &format!("/tapr/ws/conn/list{wrong}")).await;
-        assert_eq!(answer.status, 400);
-        assert!(answer.text().contains(&wrong[1..6]), "{}", answer.text());
     }
 }
 

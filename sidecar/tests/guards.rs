@@ -7,14 +7,11 @@
 mod support;
 
 use std::net::SocketAddr;
-use std::process::Stdio;
 
 use serde_json::json;
-use support::{
-    Answer, App, Client, Gateway, Launch, Raw, elsewhere, eventually, free_port, http, soon,
-};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::{TcpListener, TcpStream};
+use support::reverse::{Nginx, relay};
+use support::{Answer, App, Client, Gateway, Launch, Raw, elsewhere, http};
+use tokio::net::TcpStream;
 
 const LIST: &str = "/tapr/ws/conn/list";
 const BEARER: (&str, &str) = ("Authorization", "Bearer s3cret");
@@ -379,65 +376,4 @@ async fn through_nginx_in_the_pod() {
     assert_eq!(status(real_ip.address, &stranger).await, 403);
     let bare = Nginx::start(guarded.clients, "").await;
     assert_eq!(status(bare.address, &stranger).await, 401);
-}
-
-/// A proxy as small as can be: one request, its Host and some headers replaced.
-async fn relay(to: SocketAddr, host: &str, more: &str) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let extra = format!("Host: {host}\r\n{more}");
-    tokio::spawn(async move {
-        while let Ok((mut client, _)) = listener.accept().await {
-            let head = http::read_head(&mut client, &mut Vec::new()).await.unwrap();
-            let (first, _) = head.unwrap();
-            let mut upstream = TcpStream::connect(to).await.unwrap();
-            let request = format!("{first}\r\n{extra}Connection: close\r\n\r\n");
-            upstream.write_all(request.as_bytes()).await.unwrap();
-            tokio::io::copy(&mut upstream, &mut client).await.unwrap();
-        }
-    });
-    address
-}
-
-struct Nginx {
-    address: SocketAddr,
-    _child: tokio::process::Child,
-    _directory: tempfile::TempDir,
-}
-
-impl Nginx {
-    async fn start(upstream: SocketAddr, headers: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        let at = directory.path().display();
-        let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-        let temporary = kinds
-            .map(|kind| format!("{kind}_temp_path {at}/{kind};"))
-            .concat();
-        let config = format!(
-            "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log; events {{}}
-             http {{ access_log off; {temporary} server {{ listen {address};
-               location / {{ proxy_pass http://{upstream}; {headers} }} }} }}"
-        );
-        let file = directory.path().join("nginx.conf");
-        std::fs::write(&file, config).unwrap();
-        let mut command = tokio::process::Command::new("nginx");
-        command.arg("-c").arg(&file).arg("-p").arg(directory.path());
-        let child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        soon(
-            "nginx",
-            eventually("nginx", async || TcpStream::connect(address).await.ok()),
-        )
-        .await;
-        Self {
-            address,
-            _child: child,
-            _directory: directory,
-        }
-    }
 }

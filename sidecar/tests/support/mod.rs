@@ -14,14 +14,17 @@
     reason = "tests: an unexpected error is a failure"
 )]
 
+pub mod answer;
 pub mod app;
 pub mod client;
 pub mod elsewhere;
 pub mod gateway;
 pub mod http;
 pub mod raw;
+pub mod reverse;
 
-pub use app::{Answer, App, Call, Gate};
+pub use answer::{Answer, Gate};
+pub use app::{App, Call};
 pub use client::Client;
 pub use gateway::{Gateway, Launch};
 pub use raw::Raw;
