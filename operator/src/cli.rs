@@ -1,6 +1,7 @@
 //! The command line.
 
 mod chart;
+mod doctor;
 mod explain;
 mod inject;
 mod lint;
@@ -32,6 +33,7 @@ enum Command {
     Run(Box<Settings>),
     /// Lead every entrance back to its app, before the operator is removed
     StandDown(StandDown),
+    Doctor(doctor::Arguments),
     Explain(Box<explain::Arguments>),
     Manifest(manifest::Arguments),
     Lint(lint::Arguments),
@@ -78,6 +80,7 @@ impl Cli {
                 stand_down(settings).await?;
                 return Ok(ExitCode::SUCCESS);
             }
+            Command::Doctor(arguments) => doctor::run(&arguments).await?,
             Command::Explain(arguments) => explain::run(&arguments).await?.into(),
             Command::Manifest(arguments) => manifest::run(&arguments)?.into(),
             Command::Lint(arguments) => lint::run(&arguments)?,

@@ -51,7 +51,7 @@ impl Probe {
     }
 
     /// Creates an AppManifest for the show only: the webhook marks it, or nobody does.
-    async fn ask(&self) -> bool {
+    pub async fn ask(&self) -> bool {
         let object: AppManifest = match serde_json::from_value(json!({
             "metadata": {"generateName": "probe-", "annotations": {PROBE: "asked"}},
             "spec": {},

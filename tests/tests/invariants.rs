@@ -110,6 +110,7 @@ fn few_files_talk_to_the_api_server() {
         "operator/src/events.rs",
         "operator/src/probe.rs",
         "operator/src/certificate/keeper.rs",
+        "operator/src/cli/doctor.rs",
         "operator/src/cli/explain.rs",
         "operator/src/controller.rs",
         "operator/src/lease.rs",
