@@ -39,7 +39,7 @@ pub(crate) trait Script {
     fn callback(&mut self, io: &mut Io, exchange: Exchange, callback: &Callback<'_>) {
         io.answer(exchange, callback.plain_answer());
     }
-    fn called(&mut self, io: &mut Io, status: u16) {}
+    fn called(&mut self, io: &mut Io, status: u16, took: Duration) {}
     /// Called on each turn; answers when it wants to be called again at the latest.
     fn tick(&mut self, io: &mut Io, now: Instant) -> Option<Instant> {
         None

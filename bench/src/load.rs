@@ -3,18 +3,25 @@
 mod churn;
 mod columns;
 mod fanout;
+mod heartbeat;
 mod idle;
+mod meter;
+mod proxy;
 mod rtt;
+mod slow;
+mod stalled;
+mod storm;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use hdrhistogram::Histogram;
 
 use crate::engine::{Action, Callback, ClientId, Engine, Exchange, Io, Manner, Script};
-use crate::peer::Peer;
+use crate::peer::{Peer, Role};
 use crate::process::Server;
+
+use meter::{Latencies, Meter, Spent};
 
 /// What was measured, by name; times in microseconds, memory in bytes.
 pub(crate) type Metrics = BTreeMap<&'static str, f64>;
@@ -29,6 +36,16 @@ pub(crate) enum Load {
     FanOut(usize),
     /// Open and close, both told to the app.
     Churn,
+    /// Messages to some while so many others do not read.
+    Stalled(usize),
+    /// Round trips while the app takes 2 s for each message of one client.
+    SlowHandler,
+    /// So many clients at the same moment.
+    Storm(usize),
+    /// So many open connections, each with its ping every 30 s.
+    Heartbeat(usize),
+    /// GET on kept connections, to an app behind the server.
+    Proxy,
 }
 
 /// How long and how large.
@@ -57,7 +74,12 @@ impl Load {
             loads.extend([1, 100, 1_000].map(Self::RoundTrip));
             loads.extend([1_000, 5_000, 19_000].map(Self::FanOut));
         }
-        loads.push(Self::Churn);
+        loads.extend([Self::Churn, Self::Stalled(1_000), Self::SlowHandler]);
+        if !quick {
+            loads.push(Self::Storm(5_000));
+            loads.extend([100, 1_000, 10_000, 19_000].map(Self::Heartbeat));
+        }
+        loads.push(Self::Proxy);
         loads
     }
 
@@ -68,23 +90,47 @@ impl Load {
             Self::RoundTrip(_) => "rtt",
             Self::FanOut(_) => "fanout",
             Self::Churn => "churn",
+            Self::Stalled(_) => "stalled",
+            Self::SlowHandler => "slow-handler",
+            Self::Storm(_) => "storm",
+            Self::Heartbeat(_) => "heartbeat",
+            Self::Proxy => "proxy",
         }
     }
 
     pub(crate) fn name(self) -> String {
         match self {
-            Self::Idle(count) | Self::RoundTrip(count) | Self::FanOut(count) => {
-                format!("{} {count}", self.family())
-            }
-            Self::Churn => self.family().to_owned(),
+            Self::Idle(count)
+            | Self::RoundTrip(count)
+            | Self::FanOut(count)
+            | Self::Stalled(count)
+            | Self::Storm(count)
+            | Self::Heartbeat(count) => format!("{} {count}", self.family()),
+            Self::Churn | Self::SlowHandler | Self::Proxy => self.family().to_owned(),
         }
     }
 
     /// What a peer cannot do at all is not asked of it.
     pub(crate) fn suits(self, peer: Peer) -> bool {
         match self {
-            Self::RoundTrip(_) | Self::Churn => peer.takes_callbacks(),
-            Self::Idle(_) | Self::FanOut(_) => true,
+            Self::Proxy => peer.proxies(),
+            Self::RoundTrip(_) | Self::SlowHandler => peer.takes_callbacks(),
+            Self::Churn | Self::Storm(_) | Self::Stalled(_) => {
+                matches!(peer, Peer::Gateway | Peer::NodeWs | Peer::Midway)
+            }
+            // What it grows by is of interest for the gateway; the peers are there at one size.
+            Self::Heartbeat(count) => {
+                peer == Peer::Gateway || peer == Peer::NodeWs && count == 19_000
+            }
+            Self::Idle(_) | Self::FanOut(_) => peer.holds_sockets() && peer != Peer::Pushpin,
+        }
+    }
+
+    pub(crate) fn role(self) -> Role {
+        if self == Self::Proxy {
+            Role::Proxy
+        } else {
+            Role::Sockets
         }
     }
 
@@ -94,6 +140,11 @@ impl Load {
             Self::RoundTrip(count) => rtt::measure(world, count),
             Self::FanOut(count) => fanout::measure(world, count),
             Self::Churn => churn::measure(world),
+            Self::Stalled(count) => stalled::measure(world, count),
+            Self::SlowHandler => slow::measure(world),
+            Self::Storm(count) => storm::measure(world, count),
+            Self::Heartbeat(count) => heartbeat::measure(world, count),
+            Self::Proxy => proxy::measure(world),
         }
     }
 }
@@ -140,85 +191,6 @@ impl World {
         let meter = Meter::start(&self.server)?;
         self.engine.run_for(script, time)?;
         meter.stop(&self.server)
-    }
-}
-
-/// Reads the clocks of both sides, twice.
-#[derive(Debug)]
-struct Meter {
-    server: Duration,
-    load: Duration,
-    start: Instant,
-}
-
-impl Meter {
-    fn start(server: &Server) -> anyhow::Result<Self> {
-        Ok(Self {
-            server: server.usage().cpu,
-            load: own_cpu()?,
-            start: Instant::now(),
-        })
-    }
-
-    fn stop(&self, server: &Server) -> anyhow::Result<Spent> {
-        Ok(Spent {
-            cpu: server.usage().cpu.saturating_sub(self.server),
-            load: own_cpu()?.saturating_sub(self.load),
-            time: self.start.elapsed(),
-        })
-    }
-}
-
-/// What a stretch of load took.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Spent {
-    pub cpu: Duration,
-    pub load: Duration,
-    pub time: Duration,
-}
-
-impl Spent {
-    /// The usual figures of `count` operations.
-    fn metrics(&self, count: u64) -> Metrics {
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / count.max(1) as f64;
-        Metrics::from([
-            ("cpu", each(self.cpu)),
-            ("load_cpu", each(self.load)),
-            ("per_second", count as f64 / self.time.as_secs_f64()),
-            ("busy", self.cpu.as_secs_f64() / self.time.as_secs_f64()),
-        ])
-    }
-}
-
-fn own_cpu() -> anyhow::Result<Duration> {
-    Ok(nix::time::ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?.into())
-}
-
-/// Latencies, in nanoseconds.
-#[derive(Debug)]
-pub(crate) struct Latencies(Histogram<u32>);
-
-impl Default for Latencies {
-    fn default() -> Self {
-        const LONGEST: u64 = 100_000_000_000;
-        Self(
-            Histogram::new_with_bounds(1_000, LONGEST, 3)
-                .unwrap_or_else(|_| unreachable!("the bounds are constant")),
-        )
-    }
-}
-
-impl Latencies {
-    pub(crate) fn record(&mut self, since: Instant, now: Instant) {
-        let nanos = now.saturating_duration_since(since).as_nanos();
-        self.0
-            .saturating_record(nanos.try_into().unwrap_or(u64::MAX));
-    }
-
-    pub(crate) fn into_metrics(self, metrics: &mut Metrics) {
-        for (name, quantile) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
-            metrics.insert(name, self.0.value_at_quantile(quantile) as f64 / 1e3);
-        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The servers that are compared, each started with what it needs.
 
+mod debian;
+mod envoy;
 mod floor;
 mod gateway;
-mod nchan;
+mod nginx;
 mod node;
 mod pushpin;
 
@@ -30,16 +32,28 @@ pub(crate) enum Peer {
     Midway,
     Pushpin,
     Nchan,
+    Nginx,
+    Envoy,
     Floor,
 }
 
+/// What a server is started as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Sockets,
+    /// In front of the app.
+    Proxy,
+}
+
 impl Peer {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Gateway,
         Self::NodeWs,
         Self::Midway,
         Self::Pushpin,
         Self::Nchan,
+        Self::Nginx,
+        Self::Envoy,
         Self::Floor,
     ];
 
@@ -50,6 +64,8 @@ impl Peer {
             Self::Midway => "midway",
             Self::Pushpin => "pushpin",
             Self::Nchan => "nchan",
+            Self::Nginx => "nginx",
+            Self::Envoy => "envoy",
             Self::Floor => "floor",
         }
     }
@@ -60,7 +76,20 @@ impl Peer {
 
     /// Whether it tells the app of events.
     pub(crate) fn takes_callbacks(self) -> bool {
-        !matches!(self, Self::Floor | Self::Nchan)
+        matches!(
+            self,
+            Self::Gateway | Self::NodeWs | Self::Midway | Self::Pushpin
+        )
+    }
+
+    /// Whether it is compared as a server of WebSockets.
+    pub(crate) fn holds_sockets(self) -> bool {
+        self.takes_callbacks() || matches!(self, Self::Nchan | Self::Floor)
+    }
+
+    /// Whether it is compared as a reverse proxy.
+    pub(crate) fn proxies(self) -> bool {
+        matches!(self, Self::Gateway | Self::Nginx | Self::Envoy)
     }
 
     /// Installs what is missing; the error says why the peer is left out.
@@ -71,25 +100,39 @@ impl Peer {
             }
             Self::NodeWs => node::install_ws(setup),
             Self::Midway => node::install_midway(setup),
-            Self::Pushpin => pushpin::check(),
-            Self::Nchan => nchan::check(),
+            Self::Pushpin => debian::install("pushpin", &["/usr/bin/pushpin", "/usr/bin/zurl"]),
+            Self::Nchan => debian::install("libnginx-mod-nchan", &[nginx::NCHAN]),
+            Self::Nginx => debian::install("nginx-light", &[nginx::PROGRAM]),
+            Self::Envoy => envoy::install(setup),
             Self::Gateway | Self::Floor => Ok(()),
         }
     }
 
     /// Starts the server and waits until a client gets in.
-    pub(crate) fn start(self, setup: &Setup, engine: &mut Engine) -> anyhow::Result<Server> {
+    pub(crate) fn start(
+        self,
+        setup: &Setup,
+        engine: &mut Engine,
+        role: Role,
+    ) -> anyhow::Result<Server> {
         let mut server = Server::new(setup.server_core)?;
         let app = engine.io.app_port()?;
         engine.io.target = match self {
+            Self::Gateway if role == Role::Proxy => gateway::start_proxy(setup, &mut server, app),
             Self::Gateway => gateway::start(setup, &mut server, app),
             Self::NodeWs => node::start_ws(setup, &mut server, app),
             Self::Midway => node::start_midway(setup, &mut server, app),
             Self::Pushpin => pushpin::start(&mut server, app),
-            Self::Nchan => nchan::start(&mut server),
+            Self::Nchan => nginx::start_nchan(&mut server),
+            Self::Nginx => nginx::start_proxy(&mut server, app),
+            Self::Envoy => envoy::start(setup, &mut server, app),
             Self::Floor => floor::start(&mut server),
         }?;
-        wait_until_ready(engine)
+        let ready = match role {
+            Role::Sockets => wait_until_ready(engine),
+            Role::Proxy => wait_until_it_proxies(engine),
+        };
+        ready
             .with_context(|| format!("{} did not come up:\n{}", self.name(), server.log()))?;
         Ok(server)
     }
@@ -116,10 +159,28 @@ fn wait_until_ready(engine: &mut Engine) -> anyhow::Result<()> {
     bail!("no client got in within 30 s")
 }
 
+fn wait_until_it_proxies(engine: &mut Engine) -> anyhow::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while Instant::now() < deadline {
+        let mut probe = Probe::default();
+        if engine.io.call(engine.io.target.get()).is_ok() {
+            let soon = Instant::now() + Duration::from_secs(1);
+            engine.run(&mut probe, soon, |probe| probe.status != 0)?;
+        }
+        if probe.status == 200 {
+            return Ok(());
+        }
+        engine.io.forget_calls();
+        engine.run_for(&mut probe, Duration::from_millis(50))?;
+    }
+    bail!("no page came within 30 s")
+}
+
 #[derive(Debug, Default)]
 struct Probe {
     opened: bool,
     gone: bool,
+    status: u16,
 }
 
 impl Script for Probe {
@@ -129,5 +190,9 @@ impl Script for Probe {
 
     fn gone(&mut self, _: &mut Io, _: ClientId, _: Option<u16>) {
         self.gone = true;
+    }
+
+    fn called(&mut self, _: &mut Io, status: u16, _: Duration) {
+        self.status = status;
     }
 }

@@ -103,7 +103,7 @@ fn prepare(peers: &[Peer], setup: &Setup, results: &mut Results) -> Vec<Peer> {
 
 fn measure(load: Load, peer: Peer, setup: &Setup, pace: Pace) -> anyhow::Result<Metrics> {
     let mut engine = Engine::new()?;
-    let server = peer.start(setup, &mut engine)?;
+    let server = peer.start(setup, &mut engine, load.role())?;
     let mut world = World {
         engine,
         server,

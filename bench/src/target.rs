@@ -31,7 +31,12 @@ pub(crate) enum Dialect {
     /// WebSocket-over-HTTP: the reply is in the answer.
     Pushpin,
     Nchan,
+    /// No WebSockets: pages of an app behind a proxy.
+    Web,
 }
+
+/// What a page weighs.
+const PAGE: [u8; 1_024] = [b'x'; 1_024];
 
 impl Default for Target {
     fn default() -> Self {
@@ -48,6 +53,15 @@ impl Target {
             admin: at(admin),
             dialect,
         }
+    }
+
+    /// A browser's request of a page.
+    pub(crate) fn get(&self) -> Vec<u8> {
+        b"GET /page?of=the-app HTTP/1.1\r\nHost: app.example.org\r\n\
+            User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
+            Accept: text/html,application/xhtml+xml\r\nAccept-Language: en-US,en;q=0.5\r\n\
+            Cookie: auth_token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0\r\nX-BFL-USER: user\r\n\r\n"
+            .to_vec()
     }
 
     /// What a browser behind the edge sends, with the identity headers of a signed-in user.
@@ -76,7 +90,7 @@ impl Dialect {
         match self {
             Self::Gateway => gateway_callback(body),
             Self::Pushpin => pushpin_callback(head, body),
-            Self::Nchan => None,
+            Self::Nchan | Self::Web => None,
         }
     }
 
@@ -84,6 +98,7 @@ impl Dialect {
         const GRIP: &str = "application/websocket-events\r\nSec-WebSocket-Extensions: grip";
         const SUBSCRIBE: &[u8] = br#"c:{"type":"subscribe","channel":"all"}"#;
         match (self, answer) {
+            (Self::Web, _) => http::ok("text/html", &PAGE),
             (Self::Gateway | Self::Nchan, _) => http::ok("application/json", b"{\"code\":0}"),
             (Self::Pushpin, Answer::Plain) => http::ok(GRIP, b""),
             (Self::Pushpin, Answer::Welcome) => http::ok(
@@ -111,7 +126,7 @@ impl Dialect {
 
     pub(crate) fn send_to_all(self, payload: &[u8]) -> Vec<u8> {
         match self {
-            Self::Gateway => {
+            Self::Gateway | Self::Web => {
                 let body = [b"{\"all\":true,\"payload\":", payload, b"}"].concat();
                 http::post("/tapr/ws/conn/send", &body)
             }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
+use std::time::Instant;
 
 use nix::sys::epoll::EpollFlags;
 use slab::Slab;
@@ -17,7 +18,7 @@ const CONNECTIONS: usize = 64;
 pub(super) struct Admin {
     connections: Slab<AdminConnection>,
     idle: Vec<usize>,
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<(Instant, Vec<u8>)>,
 }
 
 #[derive(Debug)]
@@ -25,20 +26,28 @@ struct AdminConnection {
     stream: TcpStream,
     partial: Vec<u8>,
     pending: Vec<u8>,
+    /// When the call under way was made.
+    called: Instant,
 }
 
 impl Io {
     /// Makes a call; `called` follows.
     pub(crate) fn call(&mut self, request: Vec<u8>) -> anyhow::Result<()> {
+        let now = Instant::now();
         let key = match self.admin.idle.pop() {
             Some(key) => key,
             None if self.admin.connections.len() < CONNECTIONS => self.open_admin()?,
             None => {
-                self.admin.waiting.push_back(request);
+                self.admin.waiting.push_back((now, request));
                 return Ok(());
             }
         };
-        self.write_admin(key, &request)
+        self.write_admin(key, now, &request)
+    }
+
+    /// From now on calls go elsewhere.
+    pub(crate) fn forget_calls(&mut self) {
+        self.admin = Admin::default();
     }
 
     fn open_admin(&mut self) -> anyhow::Result<usize> {
@@ -49,6 +58,7 @@ impl Io {
             stream,
             partial: Vec::new(),
             pending: Vec::new(),
+            called: Instant::now(),
         });
         self.watch(
             &self.admin.connections[key].stream,
@@ -59,8 +69,14 @@ impl Io {
         Ok(key)
     }
 
-    fn write_admin(&mut self, key: usize, request: &[u8]) -> anyhow::Result<()> {
+    fn write_admin(
+        &mut self,
+        key: usize,
+        called: Instant,
+        request: &[u8],
+    ) -> anyhow::Result<()> {
         let connection = &mut self.admin.connections[key];
+        connection.called = called;
         if !net::write_some(&connection.stream, &mut connection.pending, request)? {
             let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT;
             self.watch_again(&self.admin.connections[key].stream, flags, ADMIN, key)?;
@@ -103,11 +119,12 @@ impl Io {
         };
         let status = http::status(&connection.partial);
         connection.partial.drain(..extent.size);
+        let took = connection.called.elapsed();
         match self.admin.waiting.pop_front() {
-            Some(request) => self.write_admin(key, &request)?,
+            Some((called, request)) => self.write_admin(key, called, &request)?,
             None => self.admin.idle.push(key),
         }
-        script.called(self, status);
+        script.called(self, status, took);
         Ok(())
     }
 }

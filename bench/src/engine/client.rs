@@ -82,6 +82,13 @@ impl Io {
         }
     }
 
+    pub(crate) fn read_again(&mut self, client: ClientId) -> anyhow::Result<()> {
+        match self.clients.get(client) {
+            Some(this) => self.watch_again(&this.stream, EpollFlags::EPOLLIN, CLIENT, client),
+            None => Ok(()),
+        }
+    }
+
     /// Drops every client without a word.
     pub(crate) fn hang_up(&mut self) {
         self.clients.clear();

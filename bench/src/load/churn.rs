@@ -18,7 +18,7 @@ pub(super) fn measure(world: &mut World) -> anyhow::Result<Metrics> {
     let spent = world.spend(&mut coming, Duration::from_secs(time))?;
     let mut metrics = spent.metrics(coming.told);
     metrics.insert("failed", coming.failed as f64);
-    coming.latencies.into_metrics(&mut metrics);
+    coming.latencies.put(&mut metrics);
     Ok(metrics)
 }
 

@@ -28,7 +28,7 @@ pub(super) fn measure(world: &mut World, count: usize) -> anyhow::Result<Metrics
     }
     let spent = meter.stop(&world.server)?;
     let mut metrics = spent.metrics((number * count) as u64);
-    rounds.latencies.into_metrics(&mut metrics);
+    rounds.latencies.put(&mut metrics);
     Ok(metrics)
 }
 

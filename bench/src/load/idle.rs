@@ -62,7 +62,7 @@ pub(super) fn measure(world: &mut World, count: usize) -> anyhow::Result<Metrics
 }
 
 /// What a server allocates once is not to be counted per connection.
-fn warm_up(world: &mut World) -> anyhow::Result<()> {
+pub(super) fn warm_up(world: &mut World) -> anyhow::Result<()> {
     for client in world.open(200, Manner::default())? {
         world.engine.io.close(client);
     }

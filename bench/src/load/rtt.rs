@@ -21,7 +21,7 @@ pub(super) fn measure(world: &mut World, count: usize) -> anyhow::Result<Metrics
     let mut metrics = spent.metrics(echo.replies);
     metrics.insert("app_connections", world.engine.io.app_connections() as f64);
     metrics.insert("failed", echo.failed as f64);
-    echo.latencies.into_metrics(&mut metrics);
+    echo.latencies.put(&mut metrics);
     Ok(metrics)
 }
 
@@ -86,7 +86,7 @@ impl Script for Echo {
         self.send(io, client);
     }
 
-    fn called(&mut self, _: &mut Io, status: u16) {
+    fn called(&mut self, _: &mut Io, status: u16, _: Duration) {
         self.failed += u64::from(status != 200);
     }
 
