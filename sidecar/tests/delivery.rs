@@ -51,6 +51,27 @@ async fn when_the_time_is_up_the_client_is_told_with_1013() {
     assert!(app.calls_of("message").is_empty());
 }
 
+/// Nobody is left who could be told of a lost end.
+#[tokio::test]
+async fn an_end_is_told_however_long_the_app_is_away() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("callback.retryFor", "200ms")
+        .start()
+        .await;
+    let (client, _) = Client::open(&gateway, &mut app).await;
+    app.stop().await;
+    client.close(1000, "").await;
+    let given_up = async || {
+        let name = r#"ws_gateway_callbacks_total{action="close",result="not_delivered"}"#;
+        (gateway.metric(name).await >= 2).then_some(())
+    };
+    support::eventually("two rounds in vain", given_up).await;
+    app.start_again().await;
+    let close = app.next_of("close").await;
+    assert_eq!(close.json()["code"], 1000);
+}
+
 #[tokio::test]
 async fn an_open_that_cannot_be_delivered_closes_with_1013_and_has_no_close_callback() {
     let mut app = App::start().await;

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use stanza::settings;
 
@@ -61,6 +62,8 @@ pub(super) enum Step {
 
 const MAX_WAITING: usize = 256 << 10;
 const MESSAGE_OVERHEAD: usize = 64;
+/// Between rounds of telling an end to an app that is away.
+const BETWEEN_ENDS: Duration = Duration::from_secs(1);
 
 impl Lane {
     pub(super) fn opening(request: OpenRequest) -> Self {
@@ -233,7 +236,17 @@ async fn tell<T: Transport>(
     let action = event.kind.action();
     let outgoing = event.outgoing(&app.target, &connection);
     let kind = event.into_message_kind();
-    let mut all = match deliver(&gateway, app, &outgoing, action).await {
+    let mut first = deliver(&gateway, app, &outgoing, action).await;
+    // There is nobody left who could be told of a lost end, so it is told until it arrives, or
+    // until we end ourselves and leave it to the journal.
+    while action == Action::Close
+        && matches!(first, Outcome::NotDelivered)
+        && !gateway.is_draining()
+    {
+        tokio::time::sleep(BETWEEN_ENDS).await;
+        first = deliver(&gateway, app, &outgoing, action).await;
+    }
+    let mut all = match first {
         Outcome::Delivered(actions) => actions,
         lost => return lost,
     };
