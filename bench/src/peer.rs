@@ -132,8 +132,7 @@ impl Peer {
             Role::Sockets => wait_until_ready(engine),
             Role::Proxy => wait_until_it_proxies(engine),
         };
-        ready
-            .with_context(|| format!("{} did not come up:\n{}", self.name(), server.log()))?;
+        ready.with_context(|| format!("{} did not come up:\n{}", self.name(), server.log()))?;
         Ok(server)
     }
 }
@@ -163,7 +162,7 @@ fn wait_until_it_proxies(engine: &mut Engine) -> anyhow::Result<()> {
     let deadline = Instant::now() + Duration::from_secs(30);
     while Instant::now() < deadline {
         let mut probe = Probe::default();
-        if engine.io.call(engine.io.target.get()).is_ok() {
+        if engine.io.call(crate::target::Target::get()).is_ok() {
             let soon = Instant::now() + Duration::from_secs(1);
             engine.run(&mut probe, soon, |probe| probe.status != 0)?;
         }

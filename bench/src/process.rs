@@ -75,9 +75,16 @@ impl Server {
 
     /// The end of what the server wrote, for when it does not come up.
     pub(crate) fn log(&self) -> String {
-        let logs = (0..self.children.len()).map(|n| self.dir.path().join(format!("log-{n}")));
-        let text: String = logs
-            .filter_map(|path| fs::read_to_string(path).ok())
+        let files = fs::read_dir(self.dir.path())
+            .into_iter()
+            .flatten()
+            .flatten();
+        let is_log = |name: &str| {
+            name.starts_with("log-") || Path::new(name).extension().is_some_and(|ext| ext == "log")
+        };
+        let text: String = files
+            .filter(|file| file.file_name().to_str().is_some_and(is_log))
+            .filter_map(|file| fs::read_to_string(file.path()).ok())
             .collect();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(15)..].join("\n")
@@ -117,9 +124,12 @@ impl Server {
         let mut index = 0;
         while let Some(pid) = pids.get(index) {
             // A child belongs to the thread that started it.
-            for task in fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
-                let children =
-                    fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            for task in fs::read_dir(format!("/proc/{pid}/task"))
+                .into_iter()
+                .flatten()
+                .flatten()
+            {
+                let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
                 pids.extend(
                     children
                         .split_whitespace()

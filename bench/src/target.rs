@@ -56,7 +56,7 @@ impl Target {
     }
 
     /// A browser's request of a page.
-    pub(crate) fn get(&self) -> Vec<u8> {
+    pub(crate) fn get() -> Vec<u8> {
         b"GET /page?of=the-app HTTP/1.1\r\nHost: app.example.org\r\n\
             User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n\
             Accept: text/html,application/xhtml+xml\r\nAccept-Language: en-US,en;q=0.5\r\n\

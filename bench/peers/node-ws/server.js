@@ -1,110 +1,16 @@
-// The gateway's work, by hand, on Node.js and `ws`: callbacks in order per connection over kept
-// connections, the admin API on the same port, pings and a heartbeat.
+// The gateway's work, by hand, on Node.js and `ws`.
 'use strict';
 
 const http = require('node:http');
-const { randomUUID } = require('node:crypto');
 const { WebSocketServer } = require('ws');
+const { admin, opened, message, closed } = require('./work');
 
-const APP_PORT = Number(process.env.APP_PORT);
-const PORT = Number(process.env.PORT);
-const PING_TIMEOUT = 45_000;
-const TEXT = { binary: false };
-
-const agent = new http.Agent({ keepAlive: true, maxSockets: 64, scheduling: 'fifo' });
-const connections = new Map();
-
-const server = http.createServer((request, response) => {
-  const chunks = [];
-  request.on('data', (chunk) => chunks.push(chunk));
-  request.on('end', () => {
-    const body = JSON.parse(Buffer.concat(chunks).toString());
-    const data = request.url === '/tapr/ws/conn/send' ? send(body) : undefined;
-    const answer = JSON.stringify(data ? { code: 0, message: 'success', data } : { code: 404, message: 'not found' });
-    response.writeHead(data ? 200 : 404, { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(answer) });
-    response.end(answer);
-  });
-});
-
+const server = http.createServer(admin);
 const sockets = new WebSocketServer({ server, path: '/ws', perMessageDeflate: false, maxPayload: 1 << 20 });
 sockets.on('connection', (socket, request) => {
-  const token = /(?:^|;\s*)auth_token=([^;]*)/.exec(request.headers.cookie || '')?.[1];
-  const connection = {
-    socket,
-    id: randomUUID(),
-    user: request.headers['x-bfl-user'] || '',
-    token: token || randomUUID(),
-    public: token === undefined,
-    userAgent: request.headers['user-agent'],
-    cookie: request.headers.cookie,
-    lastSeen: Date.now(),
-    queue: [],
-    busy: false,
-  };
-  connections.set(connection.id, connection);
-  push(connection, 'open', {});
-  socket.on('message', (data) => {
-    connection.lastSeen = Date.now();
-    const message = JSON.parse(data.toString());
-    if (message.event === 'ping') {
-      socket.send('{"event":"pong"}', TEXT);
-    } else {
-      push(connection, 'message', message);
-    }
-  });
+  const connection = opened(socket, request);
+  socket.on('message', (data) => message(connection, data));
   socket.on('error', () => {});
-  socket.on('close', () => {
-    connections.delete(connection.id);
-    push(connection, 'close', {});
-  });
+  socket.on('close', () => closed(connection));
 });
-
-function push(connection, action, data) {
-  connection.queue.push({ action, data });
-  if (!connection.busy) next(connection);
-}
-
-function next(connection) {
-  const event = connection.queue.shift();
-  connection.busy = event !== undefined;
-  if (event === undefined) return;
-  const body = JSON.stringify({
-    data: event.data,
-    action: event.action,
-    user_name: connection.user,
-    conn_id: connection.id,
-    token: connection.token,
-    access_public: connection.public,
-  });
-  const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
-  if (connection.cookie) headers.Cookie = connection.cookie;
-  const request = http.request({ agent, host: '127.0.0.1', port: APP_PORT, path: '/ws/message', method: 'POST', headers });
-  request.on('response', (response) => {
-    response.resume();
-    response.on('end', () => next(connection));
-  });
-  request.on('error', () => next(connection));
-  request.end(body);
-}
-
-function send(body) {
-  const frame = Buffer.from(JSON.stringify(body.payload));
-  const chosen = body.conn_id ? [connections.get(body.conn_id)] : connections.values();
-  let queued = 0;
-  for (const connection of chosen) {
-    if (connection && connection.socket.readyState === 1) {
-      connection.socket.send(frame, TEXT);
-      queued += 1;
-    }
-  }
-  return { matched: queued, queued, dropped: 0 };
-}
-
-setInterval(() => {
-  const before = Date.now() - PING_TIMEOUT;
-  for (const connection of connections.values()) {
-    if (connection.lastSeen < before) connection.socket.close(4408, 'ping timeout');
-  }
-}, 1000);
-
-server.listen({ port: PORT, host: '127.0.0.1', backlog: 4096 });
+server.listen({ port: Number(process.env.PORT), host: '127.0.0.1', backlog: 4096 });

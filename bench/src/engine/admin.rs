@@ -69,12 +69,7 @@ impl Io {
         Ok(key)
     }
 
-    fn write_admin(
-        &mut self,
-        key: usize,
-        called: Instant,
-        request: &[u8],
-    ) -> anyhow::Result<()> {
+    fn write_admin(&mut self, key: usize, called: Instant, request: &[u8]) -> anyhow::Result<()> {
         let connection = &mut self.admin.connections[key];
         connection.called = called;
         if !net::write_some(&connection.stream, &mut connection.pending, request)? {

@@ -22,10 +22,28 @@ pub(super) fn measure(world: &mut World, count: usize) -> anyhow::Result<Metrics
     ensure!(pings.gone == 0, "{} clients were closed", pings.gone);
     let each = |total: f64| total / count as f64;
     Ok(Metrics::from([
-        ("percent", 100.0 * spent.cpu.as_secs_f64() / spent.time.as_secs_f64()),
-        ("cpu", spent.cpu.as_secs_f64() * 1e6 / pings.pongs.max(1) as f64),
-        ("bytes", each(world.server.usage().resident.saturating_sub(before.resident) as f64)),
-        ("cpu_open", each(opened.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6)),
+        (
+            "percent",
+            100.0 * spent.cpu.as_secs_f64() / spent.time.as_secs_f64(),
+        ),
+        (
+            "cpu",
+            spent.cpu.as_secs_f64() * 1e6 / pings.pongs.max(1) as f64,
+        ),
+        (
+            "bytes",
+            each(
+                world
+                    .server
+                    .usage()
+                    .resident
+                    .saturating_sub(before.resident) as f64,
+            ),
+        ),
+        (
+            "cpu_open",
+            each(opened.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6),
+        ),
         ("pongs", pings.pongs as f64),
     ]))
 }

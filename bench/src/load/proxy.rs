@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Latencies, Meter, Metrics, Spent, World};
 use crate::engine::{Io, Script};
+use crate::target::Target;
 
 const CONNECTIONS: usize = 32;
 /// What any of them can take with a core to share; at saturation there is only queueing to see.
@@ -21,9 +22,12 @@ pub(super) fn measure(world: &mut World) -> anyhow::Result<Metrics> {
     through.latencies.put(&mut metrics);
     metrics.insert("failed", through.failed as f64);
     for (name, quantile) in [("added_p50", 0.5), ("added_p99", 0.99)] {
-        metrics.insert(name, through.latencies.at(quantile) - direct.latencies.at(quantile));
+        metrics.insert(
+            name,
+            through.latencies.at(quantile) - direct.latencies.at(quantile),
+        );
     }
-    let mut flood = Requests::flood(world.engine.io.target.get());
+    let mut flood = Requests::flood(Target::get());
     world.engine.run_for(&mut flood, warm)?;
     flood.answers = 0;
     let meter = Meter::start(&world.server)?;
@@ -42,7 +46,7 @@ fn paced(
 ) -> anyhow::Result<(Spent, Requests)> {
     world.engine.io.forget_calls();
     world.engine.io.target.admin = to;
-    let mut requests = Requests::paced(world.engine.io.target.get());
+    let mut requests = Requests::paced(Target::get());
     world.engine.run_for(&mut requests, warm)?;
     requests.latencies = Latencies::default();
     requests.answers = 0;

@@ -82,7 +82,8 @@ impl Script for Paced {
             io.answer(exchange, Answer::Plain);
             self.make_slow(io);
         }
-        while let Some((due, client)) = self.due.pop_front_if(|(due, _)| *due <= now) {
+        while let Some((due, client)) = self.due.front().copied().filter(|(due, _)| *due <= now) {
+            self.due.pop_front();
             self.due.push_back((due + EVERY, client));
             self.sent[client].push_back(due);
             io.send(client, &self.frame);

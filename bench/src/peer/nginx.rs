@@ -39,9 +39,8 @@ pub(super) fn start_proxy(server: &mut Server, app: u16) -> anyhow::Result<Targe
 fn start(server: &mut Server, main: &str, http: &str, locations: &str) -> anyhow::Result<()> {
     let dir = server.dir.path().display().to_string();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
         .map(|kind| format!("{kind}_temp_path {dir}/{kind};\n"))
-        .collect();
+        .concat();
     // One process does the work, without a master that would only wait for it.
     let config = format!(
         "{main}

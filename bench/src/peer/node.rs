@@ -10,19 +10,23 @@ use super::Setup;
 use crate::process::{Server, free_port, is_program};
 use crate::target::{Dialect, Target};
 
-const WS_SERVER: &str = include_str!("../../peers/node-ws/server.js");
-const WS_PACKAGE: &str = include_str!("../../peers/node-ws/package.json");
+/// What both do besides holding sockets.
+const WORK: &str = include_str!("../../peers/work.js");
 
 pub(super) fn install_ws(setup: &Setup) -> anyhow::Result<()> {
-    install(setup, "node-ws", WS_PACKAGE, WS_SERVER)
+    let package = include_str!("../../peers/node-ws/package.json");
+    let program = include_str!("../../peers/node-ws/server.js");
+    install(setup, "node-ws", package, program)
 }
 
 pub(super) fn start_ws(setup: &Setup, server: &mut Server, app: u16) -> anyhow::Result<Target> {
     start(setup, server, "node-ws", app)
 }
 
-pub(super) fn install_midway(_: &Setup) -> anyhow::Result<()> {
-    bail!("not written yet")
+pub(super) fn install_midway(setup: &Setup) -> anyhow::Result<()> {
+    let package = include_str!("../../peers/midway/package.json");
+    let program = include_str!("../../peers/midway/server.js");
+    install(setup, "midway", package, program)
 }
 
 pub(super) fn start_midway(setup: &Setup, server: &mut Server, app: u16) -> anyhow::Result<Target> {
@@ -37,6 +41,7 @@ fn install(setup: &Setup, name: &str, package: &str, program: &str) -> anyhow::R
     let dir = home(setup, name);
     fs::create_dir_all(&dir)?;
     fs::write(dir.join("server.js"), program)?;
+    fs::write(dir.join("work.js"), WORK)?;
     let listed = dir.join("package.json");
     if dir.join("node_modules").is_dir()
         && fs::read_to_string(&listed).is_ok_and(|listed| listed == package)

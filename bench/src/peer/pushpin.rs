@@ -20,9 +20,9 @@ stats_connection_ttl=120
 services=condure,zurl,pushpin-proxy,pushpin-handler
 http_port=127.0.0.1:{clients}
 logdir={dir}
-log_level=1
+log_level=2
 client_buffer_size=8192
-client_maxconn=50000
+client_maxconn=15000
 
 [proxy]
 routesfile={dir}/routes

@@ -66,7 +66,8 @@ mod tests {
                 max: 3.0
             })
         );
-        assert_eq!(Spread::of(vec![4.0, 2.0]).unwrap().median, 3.0);
+        let of_two = Spread::of(vec![4.0, 2.0]).map(|spread| spread.median);
+        assert_eq!(of_two, Some(3.0));
         assert_eq!(Spread::of(Vec::new()), None);
     }
 }
