@@ -1,13 +1,13 @@
 //! The example app in a namespace: its pods, what it heard, and what it asks of the gateway.
 
 use anyhow::{Context, Result, ensure};
-use k8s_openapi::api::core::v1::{Container, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use kube::ResourceExt;
 use kube::api::{ListParams, LogParams};
 use serde_json::Value as Json;
 
 use crate::client::Client;
-use crate::cluster::Namespace;
+use crate::cluster::{Namespace, in_its_network};
 use crate::command::kubectl;
 use crate::wait::{Look, until};
 
@@ -135,6 +135,23 @@ impl<'a> Talk<'a> {
     }
 }
 
+/// Where the URL leads from here. In the cluster's own network names resolve as in a pod; from
+/// elsewhere a Service answers by its address alone.
+async fn reachable(namespace: &Namespace, url: &str) -> Result<String> {
+    if in_its_network() {
+        return Ok(url.to_owned());
+    }
+    let (scheme, rest) = url.split_once("://").context("a URL without a scheme")?;
+    let (host, port_and_path) = rest.split_once(':').context("a URL without a port")?;
+    let (service, _) = host.split_once('.').context("a host without a namespace")?;
+    let service = namespace.api::<Service>().get(service).await?;
+    let address = service
+        .spec
+        .and_then(|spec| spec.cluster_ip)
+        .context("no ClusterIP")?;
+    Ok(format!("{scheme}://{address}:{port_and_path}"))
+}
+
 /// The whole conversation of a client and the app through `url`: what an app author relies on.
 pub async fn converse(namespace: &Namespace, url: &str) -> Result<()> {
     let pods = ready_pods(namespace).await?;
@@ -145,7 +162,8 @@ pub async fn converse(namespace: &Namespace, url: &str) -> Result<()> {
     );
     let app = Talk::to(namespace, &pods[0]);
 
-    let mut ann = Client::connect(url, "ann", "nick=Annie; auth_token=t0ken").await?;
+    let url = reachable(namespace, url).await?;
+    let mut ann = Client::connect(&url, "ann", "nick=Annie; auth_token=t0ken").await?;
     ensure!(ann.event("hello").await?["data"] == "hello, Annie");
     // Beyond 2^53: a gateway that read the number would round it.
     let message =

@@ -26,6 +26,11 @@ pub fn missing() -> Option<String> {
     Some("no cluster: run `make e2e`, or set KUBECONFIG to a disposable cluster and WS_CLUSTER=existing".to_owned())
 }
 
+/// Whether this runs inside the cluster's network, as under tests/cluster/run.
+pub fn in_its_network() -> bool {
+    env::var(OPT_IN).is_ok_and(|value| value == "disposable")
+}
+
 /// The checkout's root.
 pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
