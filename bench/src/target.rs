@@ -95,7 +95,8 @@ impl Dialect {
     }
 
     pub(crate) fn answer(self, answer: Answer<'_>) -> Vec<u8> {
-        const GRIP: &str = "application/websocket-events\r\nSec-WebSocket-Extensions: grip";
+        const GRIP: &str = "application/websocket-events\r\n\
+            Sec-WebSocket-Extensions: grip; message-prefix=\"\"";
         const SUBSCRIBE: &[u8] = br#"c:{"type":"subscribe","channel":"all"}"#;
         match (self, answer) {
             (Self::Web, _) => http::ok("text/html", &PAGE),

@@ -7,8 +7,6 @@ const midwayWs = require('@midwayjs/ws');
 const { Bootstrap } = require('@midwayjs/bootstrap');
 const { admin, opened, message, closed } = require('./work');
 
-const server = http.createServer(admin);
-
 class Sockets {
   async message(data) {
     message(this.ctx.connection, data);
@@ -41,7 +39,7 @@ core.Configuration({
       default: {
         keys: 'bench',
         midwayLogger: { default: { level: 'error', enableFile: false, enableError: false } },
-        webSocket: { port: Number(process.env.PORT), server, perMessageDeflate: false, maxPayload: 1 << 20 },
+        webSocket: { port: Number(process.env.PORT), perMessageDeflate: false, maxPayload: 1 << 20 },
       },
     },
   ],
@@ -49,6 +47,8 @@ core.Configuration({
 
 Bootstrap.configure({ imports: [Main, Sockets], moduleDetector: false, logger: false })
   .run()
+  // The framework has its HTTP server for itself.
+  .then(() => http.createServer(admin).listen({ port: Number(process.env.ADMIN_PORT), host: '127.0.0.1' }))
   .catch((error) => {
     process.stderr.write(`${error.stack}\n`);
     process.exit(1);

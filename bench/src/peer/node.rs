@@ -20,7 +20,8 @@ pub(super) fn install_ws(setup: &Setup) -> anyhow::Result<()> {
 }
 
 pub(super) fn start_ws(setup: &Setup, server: &mut Server, app: u16) -> anyhow::Result<Target> {
-    start(setup, server, "node-ws", app)
+    let port = free_port()?;
+    start(setup, server, "node-ws", app, (port, port))
 }
 
 pub(super) fn install_midway(setup: &Setup) -> anyhow::Result<()> {
@@ -30,7 +31,7 @@ pub(super) fn install_midway(setup: &Setup) -> anyhow::Result<()> {
 }
 
 pub(super) fn start_midway(setup: &Setup, server: &mut Server, app: u16) -> anyhow::Result<Target> {
-    start(setup, server, "midway", app)
+    start(setup, server, "midway", app, (free_port()?, free_port()?))
 }
 
 /// Into the cache, anew where the versions asked for have changed.
@@ -64,17 +65,23 @@ fn install(setup: &Setup, name: &str, package: &str, program: &str) -> anyhow::R
     Ok(())
 }
 
-fn start(setup: &Setup, server: &mut Server, name: &str, app: u16) -> anyhow::Result<Target> {
-    let port = free_port()?;
-    let program = home(setup, name).join("server.js");
-    let env = [("PORT", port.to_string()), ("APP_PORT", app.to_string())];
+fn start(
+    setup: &Setup,
+    server: &mut Server,
+    name: &str,
+    app: u16,
+    (clients, admin): (u16, u16),
+) -> anyhow::Result<Target> {
+    let program = home(setup, name).join("server.js").display().to_string();
+    let [port, admin_port, app_port] = [clients, admin, app].map(|port| port.to_string());
     let env = [
-        (env[0].0, env[0].1.as_str()),
-        (env[1].0, env[1].1.as_str()),
+        ("PORT", port.as_str()),
+        ("ADMIN_PORT", &admin_port),
+        ("APP_PORT", &app_port),
         ("NODE_ENV", "production"),
     ];
-    server.spawn("node", &[&program.display().to_string()], &env)?;
-    Ok(Target::local(port, "/ws", port, Dialect::Gateway))
+    server.spawn("node", &[&program], &env)?;
+    Ok(Target::local(clients, "/ws", admin, Dialect::Gateway))
 }
 
 fn home(setup: &Setup, name: &str) -> PathBuf {

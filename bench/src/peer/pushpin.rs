@@ -33,6 +33,9 @@ x_forwarded_for=
 sig_iss=pushpin
 sig_key=changeme
 updates_check=off
+zurl_out_specs=ipc://{dir}/bench-zurl-in
+zurl_out_stream_specs=ipc://{dir}/bench-zurl-in-stream
+zurl_in_specs=ipc://{dir}/bench-zurl-out
 
 [handler]
 push_in_spec=tcp://127.0.0.1:{push}
