@@ -1,4 +1,8 @@
 //! The invariants of ARCHITECTURE.md that can be seen in the sources.
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests: an unexpected error is a failure"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
