@@ -33,12 +33,13 @@ need_rust() {
 
 target_dir() { echo "${CARGO_TARGET_DIR:-target}"; }
 
-# build PACKAGE...: silent when there is nothing to do.
+# build PROGRAM...: silent when there is nothing to do.
 build() {
-  local package packages=()
-  for package in "$@"; do
-    packages+=(-p "$package")
-    [ -e "$(target_dir)/debug/$package" ] || say "building $package; the first time takes some minutes"
+  local program programs=()
+  for program in "$@"; do
+    programs+=(--bin "$program")
+    [ -e "$(target_dir)/debug/$program" ] || say "building $program; the first time takes some minutes"
   done
-  cargo build --quiet --locked "${packages[@]}"
+  # Of the workspace, not of one package: then all programs share their dependencies' builds.
+  cargo build --quiet --locked --workspace "${programs[@]}"
 }
