@@ -10,4 +10,5 @@ pub mod command;
 pub mod manifest;
 pub mod operator;
 pub mod settings_page;
+pub mod template;
 pub mod wait;

@@ -1,0 +1,43 @@
+//! What the operator's chart says, rendered by the real Helm 4 and 3; no cluster is needed.
+
+#[path = "chart/scheduling.rs"]
+mod scheduling;
+#[path = "chart/schema.rs"]
+mod schema;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use e2e::template;
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+macro_rules! trials {
+    ($($module:ident::$test:ident),+ $(,)?) => {
+        template::HELMS.iter().flat_map(|helm| [
+            $(trial(helm, concat!(stringify!($module), "::", stringify!($test)), $module::$test)),+
+        ]).collect()
+    };
+}
+
+fn main() -> ExitCode {
+    let trials = trials![
+        schema::nonsense_is_refused_by_name,
+        schema::sense_is_taken,
+        schema::every_value_is_known_to_the_schema,
+        scheduling::replicas_are_spread_and_kept,
+    ];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trial(helm: &'static str, name: &str, test: fn(&Path) -> Result<()>) -> Trial {
+    Trial::ignorable_test(format!("{helm}::{name}"), move || {
+        let Some(program) = template::find(helm) else {
+            let why = format!("SKIPPED, no {helm}: tests/cluster/build makes one");
+            return Ok(Completion::ignored_with(why));
+        };
+        test(&program)
+            .map(|()| Completion::Completed)
+            .map_err(|error| Failed::from(format!("{error:#}")))
+    })
+}
