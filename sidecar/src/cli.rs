@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parse
 use stanza::env;
 use stanza::settings::{Reader, Setting, catalogue};
 
-use crate::{connect, dev, healthcheck, run};
+use crate::{connect, dev, drain, healthcheck, run};
 
 /// Gives an app WebSockets: it gets every open, message and close as an HTTP POST, and sends,
 /// closes and lists through an HTTP API on the same port.
@@ -29,6 +29,8 @@ enum Subcommands {
     Connect(connect::ConnectArgs),
     /// Exit 0 if a running gateway is alive (for exec probes)
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Make a running gateway send its clients away, and wait until the app knows (a preStop hook)
+    Drain(drain::command::DrainArgs),
 }
 
 #[derive(Args, Clone, Debug)]
@@ -118,6 +120,7 @@ pub fn main() -> ExitCode {
         Subcommands::Dev(args) => dev::main(&args, &given),
         Subcommands::Connect(args) => connect::main(args),
         Subcommands::Healthcheck(args) => healthcheck::main(&args),
+        Subcommands::Drain(args) => drain::command::main(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

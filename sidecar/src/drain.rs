@@ -1,9 +1,16 @@
-//! SIGTERM: clients are sent away, the app hears of every close, then the program ends.
+//! The end: clients are sent away, the app hears of every close, then the program ends.
+//!
+//! It begins with SIGTERM. A native sidecar gets that only after the app is gone, so there a
+//! preStop hook (`ws-gateway drain`) asks for it before.
+
+pub(crate) mod command;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -11,6 +18,36 @@ use crate::callback::Transport;
 use crate::gateway::Gateway;
 use crate::proxy::Upstream;
 use crate::ws::CloseReason;
+
+/// Where the pod's own processes ask for it, on the operations port.
+pub(crate) const PATH: &str = "/drain";
+
+/// The drain as whoever asks for it sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Drain {
+    asked: CancellationToken,
+    /// How many connections were left when it ended.
+    left: watch::Sender<Option<usize>>,
+}
+
+impl Drain {
+    /// Starts it, if nobody has, and waits for its end.
+    pub(crate) async fn ask(&self) -> usize {
+        self.asked.cancel();
+        let mut left = self.left.subscribe();
+        // The sender lives in self: it cannot be gone.
+        let left = left.wait_for(Option::is_some).await;
+        left.map_or(0, |left| left.unwrap_or_default())
+    }
+
+    pub(crate) async fn asked(&self) {
+        self.asked.cancelled().await;
+    }
+
+    pub(crate) fn ended(&self, left: usize) {
+        self.left.send_replace(Some(left));
+    }
+}
 
 /// Waits for SIGTERM or SIGINT.
 pub(crate) async fn requested() -> std::io::Result<()> {
@@ -24,8 +61,8 @@ pub(crate) async fn requested() -> std::io::Result<()> {
 }
 
 /// Closes all clients, over `drain.spread`, and waits until the app knows, for at most
-/// `drain.timeout`. What it does not know then is in the journal.
-pub(crate) async fn run<T: Transport>(gateway: &Arc<Gateway<T>>, sessions: &TaskTracker) {
+/// `drain.timeout`. What it does not know then is in the journal. Says how many were left.
+pub(crate) async fn run<T: Transport>(gateway: &Arc<Gateway<T>>, sessions: &TaskTracker) -> usize {
     gateway.start_draining();
     let settings = &gateway.settings.drain;
     info!(connections = gateway.registry.len(), "shutting down");
@@ -36,14 +73,15 @@ pub(crate) async fn run<T: Transport>(gateway: &Arc<Gateway<T>>, sessions: &Task
     };
     if tokio::time::timeout(settings.timeout, all).await.is_ok() {
         info!("all connections are closed");
-    } else {
-        let timeout = settings.timeout;
-        warn!(
-            connections = sessions.len(),
-            ?timeout,
-            "not all connections could be closed in time"
-        );
+        return 0;
     }
+    let (timeout, left) = (settings.timeout, sessions.len());
+    warn!(
+        connections = left,
+        ?timeout,
+        "not all connections could be closed in time"
+    );
+    left
 }
 
 /// In front of an app's own port: goes on as long as the app does, so that its rollout is as

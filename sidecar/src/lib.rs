@@ -23,6 +23,7 @@ pub mod session;
 pub mod upgrade;
 pub mod ws;
 
+mod ask;
 mod connect;
 mod dev;
 mod healthcheck;

@@ -1,6 +1,7 @@
 //! Wiring: settings, sockets, tasks, and their end.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,12 +16,15 @@ use crate::admin::guard::AdminToken;
 use crate::callback::client::AppClient;
 use crate::cli::{ProcessArgs, RunArgs};
 use crate::config::Config;
+use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::journal::{Journal, Orphan};
 use crate::proxy::Upstream;
 use crate::server::{Entrance, Server};
 use crate::upgrade::{Door, Verifier};
 use crate::{drain, heartbeat, logging, ops, recover, server};
+
+const SIGNALS: &str = "signals cannot be received";
 
 pub(crate) fn main(args: &RunArgs, given: &[(String, String)]) -> anyhow::Result<()> {
     start(Config::from_args(args, given)?, &args.process)
@@ -69,6 +73,7 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let sessions = TaskTracker::new();
     let door = Arc::new(Door::new(Arc::clone(&gateway), verifier, sessions.clone()));
     let open = AtomicBool::new(false);
+    let drain = Drain::default();
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
     let server = Arc::new(Server {
         gateway: Arc::clone(&gateway),
@@ -76,6 +81,7 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         upstream: upstream(args, &connections, &stop),
         admin_token: token,
         open,
+        drain,
     });
 
     announce(&gateway, args, &clients)?;
@@ -111,11 +117,18 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         }
     });
 
-    drain::requested()
-        .await
-        .context("signals cannot be received")?;
+    let mut signal = pin!(drain::requested());
+    let ends_later = tokio::select! {
+        heard = signal.as_mut() => heard.map(|()| false),
+        () = server.drain.asked() => Ok(true),
+    };
+    let ends_later = ends_later.context(SIGNALS)?;
     // Until the last close is told the app may still use the admin API.
-    drain::run(&gateway, &sessions).await;
+    server.drain.ended(drain::run(&gateway, &sessions).await);
+    if ends_later {
+        // SIGTERM comes once the app is gone; until then it may have something to say.
+        signal.await.context(SIGNALS)?;
+    }
     drain::outlast_app(server.upstream.as_deref(), gateway.settings.drain.timeout).await;
     background.abort();
     let _ = background.await;

@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use crate::admin::{self, guard};
 use crate::callback::client::AppClient;
+use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::proxy::{Protocol, ServerBody, Upstream, sniff};
 use crate::reply::{Reply, error};
@@ -36,6 +37,7 @@ pub(crate) struct Server {
     pub admin_token: Option<guard::AdminToken>,
     /// Set once an earlier run's connections are all told of.
     pub open: AtomicBool,
+    pub drain: Drain,
 }
 
 /// Which of the two servers a request came to.

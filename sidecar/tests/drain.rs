@@ -296,3 +296,70 @@ async fn a_gateway_without_clients_ends_at_once() {
     assert!(gateway.exited().await.success());
     assert!(started.elapsed() < Duration::from_secs(5));
 }
+
+// --- ws-gateway drain: the preStop hook of a native sidecar, which gets SIGTERM after the app ---
+
+#[tokio::test]
+async fn the_hook_waits_until_the_app_knows_and_the_gateway_goes_on_until_sigterm() {
+    let mut app = App::start().await;
+    let gate = Gate::closed();
+    let mut gateway = Gateway::start(&app).await;
+    let (mut client, _) = Client::open(&gateway, &mut app).await;
+    let hold = gate.clone();
+    app.answer(move |call| match call.action() {
+        "close" => Answer::ok().once_open(&hold),
+        _ => Answer::ok(),
+    });
+    let mut hook = gateway.drain();
+    assert_eq!(client.close_code().await, 1001);
+    app.next_of("close").await;
+    assert!(
+        hook.try_wait().unwrap().is_none(),
+        "the app is still in its close handler"
+    );
+    assert_eq!(http::get(gateway.ops, "/readyz").await.status, 503);
+    gate.open();
+    assert!(hook.wait().await.unwrap().success());
+    // The app, told to end by now, may still ask.
+    assert_eq!(gateway.list("").await["data"], json!([]));
+    assert!(
+        gateway.drain().wait().await.unwrap().success(),
+        "a second hook"
+    );
+    gateway.terminate();
+    assert!(gateway.exited().await.success());
+}
+
+#[tokio::test]
+async fn the_hook_fails_when_the_deadline_passes() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("drain.timeout", "1s")
+        .start()
+        .await;
+    let (_client, _) = Client::open(&gateway, &mut app).await;
+    let gate = Gate::closed();
+    app.answer(move |_| Answer::ok().once_open(&gate));
+    let hook = gateway.drain().wait_with_output().await.unwrap();
+    let words = String::from_utf8_lossy(&hook.stderr);
+    assert!(!hook.status.success());
+    assert!(
+        words.contains("1 connections could not be closed in time"),
+        "{words}"
+    );
+}
+
+#[tokio::test]
+async fn only_the_pods_own_processes_may_ask_for_a_drain() {
+    let app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let proxied = [("X-Forwarded-For", "192.0.2.1")];
+    let page = [("Origin", "https://evil.example")];
+    let rebound = [("Host", "evil.example")];
+    for headers in [&proxied, &page, &rebound] {
+        let answer = http::call(gateway.ops, "POST", "/drain", headers, b"").await;
+        assert_eq!(answer.status, 403, "{headers:?}");
+    }
+    assert_eq!(http::get(gateway.ops, "/drain").await.status, 405);
+    assert_eq!(http::get(gateway.ops, "/readyz").await.status, 200);
+}

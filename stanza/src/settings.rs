@@ -189,7 +189,7 @@ group! {
 }
 
 group! {
-    /// `drain`: how clients are sent away on SIGTERM.
+    /// `drain`: how clients are sent away when the gateway is to end.
     Drain {
         /// How long closing all clients and telling the app may take in all.
         "timeout" timeout: Duration = Duration::from_secs(20);

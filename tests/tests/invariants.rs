@@ -140,7 +140,7 @@ fn few_files_connect_to_the_app() {
     let connecting = [
         "sidecar/src/callback/client.rs",
         "sidecar/src/proxy.rs",
-        "sidecar/src/healthcheck.rs",
+        "sidecar/src/ask.rs",
     ];
     each_has(&connecting, "TcpStream::connect");
     nowhere("sidecar/src", &["TcpStream::connect"], &connecting);

@@ -46,6 +46,15 @@ pub fn local<B>(
     peer: SocketAddr,
     token: Option<&AdminToken>,
 ) -> Result<(), Refusal> {
+    from_the_pod(request, peer)?;
+    match token {
+        Some(token) => bearer(request, token),
+        None => Ok(()),
+    }
+}
+
+/// Whether a process of this pod asks, for itself.
+pub fn from_the_pod<B>(request: &Request<B>, peer: SocketAddr) -> Result<(), Refusal> {
     if !peer.ip().to_canonical().is_loopback() {
         // To a stranger the API does not exist.
         return Err(Refusal::new(StatusCode::NOT_FOUND, "not found"));
@@ -53,7 +62,7 @@ pub fn local<B>(
     let forbidden = |message: &str| Err(Refusal::new(StatusCode::FORBIDDEN, message));
     if !is_local_host(request) {
         return forbidden(
-            "the admin API is for this pod only: Host must be localhost, 127.0.0.1 or [::1]",
+            "this is for the pod's own processes only: Host must be localhost, 127.0.0.1 or [::1]",
         );
     }
     if request
@@ -61,15 +70,16 @@ pub fn local<B>(
         .keys()
         .any(|name| tells_of_a_proxy(name.as_str()))
     {
-        return forbidden("the admin API is for this pod only: the request came through a proxy");
+        return forbidden(
+            "this is for the pod's own processes only: the request came through a proxy",
+        );
     }
     if request.headers().contains_key(header::ORIGIN) {
-        return forbidden("the admin API is for this pod only: the request came from a web page");
+        return forbidden(
+            "this is for the pod's own processes only: the request came from a web page",
+        );
     }
-    match token {
-        Some(token) => bearer(request, token),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// The API on its own port: whoever has the token.

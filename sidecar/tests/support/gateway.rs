@@ -202,6 +202,17 @@ impl Gateway {
         self.signal(Signal::CONT);
     }
 
+    /// `ws-gateway drain`, as kubelet runs it.
+    pub fn drain(&self) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_ws-gateway"))
+            .arg("drain")
+            .arg(format!("--ops-listen={}", self.ops))
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap()
+    }
+
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.pid().cast_signed()).unwrap();
         kill_process(pid, signal).unwrap();
