@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction,
-    LifecycleHandler, ObjectFieldSelector, PodSpec, Probe, ResourceRequirements, SeccompProfile,
-    SecurityContext, SleepAction, Volume, VolumeMount,
+    Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSpec, Probe, ResourceRequirements,
+    SeccompProfile, SecurityContext, SleepAction, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value as Json;
@@ -32,6 +32,7 @@ const HOLD_MARGIN: u64 = 2;
 /// With `upstream` the gateway stands in front of that port of the app.
 pub(super) fn build(websocket: &WebSocket, rules: &Rules, upstream: Option<u16>) -> Container {
     let operator = &websocket.operator;
+    let native = operator.sidecar == Placement::Native;
     let client_port = match upstream {
         Some(_) => names::ENTRANCE_PORT_NAME,
         None => names::CLIENT_PORT_NAME,
@@ -52,7 +53,8 @@ pub(super) fn build(websocket: &WebSocket, rules: &Rules, upstream: Option<u16>)
             Some(stated) => resources(stated, &rules.resources),
             None => rules.resources.clone(),
         }),
-        restart_policy: (operator.sidecar == Placement::Native).then(|| "Always".to_owned()),
+        restart_policy: native.then(|| "Always".to_owned()),
+        lifecycle: native.then(drain_first),
         security_context: Some(security()),
         volume_mounts: Some(vec![VolumeMount {
             name: names::JOURNAL_VOLUME.to_owned(),
@@ -146,13 +148,29 @@ fn port(name: &str, number: u16) -> ContainerPort {
 /// would reach the mesh.
 fn probe(command: &[&str], period: i32, failures: i32) -> Probe {
     Probe {
-        exec: Some(ExecAction {
-            command: Some(command.iter().map(|&word| word.to_owned()).collect()),
-        }),
+        exec: Some(exec(command)),
         period_seconds: Some(period),
         timeout_seconds: Some(PROBE_TIMEOUT),
         failure_threshold: Some(failures),
         ..Probe::default()
+    }
+}
+
+fn exec(command: &[&str]) -> ExecAction {
+    ExecAction {
+        command: Some(command.iter().map(|&word| word.to_owned()).collect()),
+    }
+}
+
+/// A native sidecar gets its SIGTERM only after the app is gone, which then would hear of no
+/// close; preStop comes when the app is told to end.
+fn drain_first() -> Lifecycle {
+    Lifecycle {
+        pre_stop: Some(LifecycleHandler {
+            exec: Some(exec(&[env::PROGRAM, "drain"])),
+            ..LifecycleHandler::default()
+        }),
+        ..Lifecycle::default()
     }
 }
 
