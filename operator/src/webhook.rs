@@ -6,10 +6,12 @@
 mod admit;
 mod review;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -40,6 +42,8 @@ const LONGEST: usize = 8 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
+type Reply = Response<Full<Bytes>>;
+
 pub struct Webhook {
     pub cluster: Arc<Cluster>,
     pub rules: Rules,
@@ -48,7 +52,7 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    pub async fn handle(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    pub async fn handle(&self, request: Request<Incoming>) -> Reply {
         let started = Instant::now();
         let path = request.uri().path().to_owned();
         if request.method() != Method::POST || ![PODS, SERVICES, MANIFESTS].contains(&path.as_str())
@@ -58,27 +62,46 @@ impl Webhook {
         let body = match Limited::new(request.into_body(), LONGEST).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) => {
+                // The failurePolicy lets the pod in.
                 warn!(%error, "an admission review could not be read");
                 return status(StatusCode::BAD_REQUEST);
             }
         };
-        let answer = match path.as_str() {
-            PODS => self.pod(&body).await,
-            SERVICES => self.service(&body),
-            _ => Self::manifest(&body),
+        let answer = async {
+            match path.as_str() {
+                PODS => self.pod(&body).await,
+                SERVICES => self.service(&body),
+                _ => Self::manifest(&body),
+            }
         };
-        let response = answer.unwrap_or_else(|error| {
-            // The failurePolicy lets the pod in.
-            warn!(%error, "an admission review could not be answered");
-            status(StatusCode::BAD_REQUEST)
-        });
+        let response = self.whatever_happens(&body, answer).await;
         self.metrics
             .admission_latency
             .observe(started.elapsed().as_secs_f64());
         response
     }
 
-    async fn pod(&self, body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {
+    /// An error of ours, a panic included, lets the object in: with a warning where the review is
+    /// readable at all, else by the failurePolicy.
+    async fn whatever_happens(
+        &self,
+        body: &[u8],
+        answer: impl Future<Output = serde_json::Result<Reply>>,
+    ) -> Reply {
+        let why = match AssertUnwindSafe(answer).catch_unwind().await {
+            Ok(Ok(reply)) => return reply,
+            Ok(Err(error)) => format!("the review could not be read: {error}"),
+            Err(_) => "a bug in the operator; its log has the details".to_owned(),
+        };
+        warn!(why, "an admission review could not be answered");
+        let answer = admit::failed(Reason::InternalError, &why);
+        self.metrics.admitted(answer.decision, answer.reason);
+        review::allow_anyhow(body, &answer.warnings)
+            .and_then(|answer| json(&answer).ok())
+            .unwrap_or_else(|| status(StatusCode::BAD_REQUEST))
+    }
+
+    async fn pod(&self, body: &[u8]) -> serde_json::Result<Reply> {
         let review = review::Review::parse(body)?;
         let answer = self.decide(&review).await;
         self.metrics.admitted(answer.decision, answer.reason);
@@ -113,20 +136,20 @@ impl Webhook {
         }
     }
 
-    fn service(&self, body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {
+    fn service(&self, body: &[u8]) -> serde_json::Result<Reply> {
         let review = review::Review::parse(body)?;
         let patch = admit::service(&review, &self.cluster, &self.rules);
         json(&review.answer(patch.as_ref(), &[])?)
     }
 
-    fn manifest(body: &[u8]) -> serde_json::Result<Response<Full<Bytes>>> {
+    fn manifest(body: &[u8]) -> serde_json::Result<Reply> {
         let review = review::Review::parse(body)?;
         let (patch, warnings) = admit::manifest(&review);
         json(&review.answer(patch.as_ref(), &warnings)?)
     }
 }
 
-fn json(value: &serde_json::Value) -> serde_json::Result<Response<Full<Bytes>>> {
+fn json(value: &serde_json::Value) -> serde_json::Result<Reply> {
     let mut response = Response::new(Full::from(serde_json::to_vec(value)?));
     let json = http::HeaderValue::from_static("application/json");
     response
@@ -135,8 +158,11 @@ fn json(value: &serde_json::Value) -> serde_json::Result<Response<Full<Bytes>>> 
     Ok(response)
 }
 
-fn status(status: StatusCode) -> Response<Full<Bytes>> {
+fn status(status: StatusCode) -> Reply {
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     response
 }
+
+#[cfg(test)]
+mod tests;

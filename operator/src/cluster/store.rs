@@ -98,6 +98,12 @@ impl<T> Store<T> {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
+    /// As if a first list were complete.
+    #[cfg(test)]
+    pub fn complete(&self) {
+        self.synced.send_replace(true);
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Namespaces<T>> {
         self.namespaces
             .read()

@@ -180,7 +180,7 @@ fn quiet(reason: Reason) -> Answer {
     }
 }
 
-fn failed(reason: Reason, message: &str) -> Answer {
+pub(super) fn failed(reason: Reason, message: &str) -> Answer {
     Answer {
         warnings: vec![warning(reason, message)],
         ..quiet(reason)

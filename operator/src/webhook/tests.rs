@@ -1,0 +1,247 @@
+//! The webhook over real TLS, asked what the API server asks it, and what nobody should.
+
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use serde_json::{Value as Json, json};
+use stanza::choice::Expose;
+use time::OffsetDateTime;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::*;
+use crate::app::App;
+use crate::certificate::authority::Authorities;
+use crate::certificate::leaf::Leaf;
+use crate::cluster::{Facts, ServiceFacts};
+
+const NAME: &str = "ws-operator.ws-operator.svc";
+
+/// The webhook behind its own TLS server, and the certificate authority that vouches for it.
+struct Server {
+    address: std::net::SocketAddr,
+    webhook: Arc<Webhook>,
+    bundle: String,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Server {
+    /// With one app in its stores, whose Service selects pods labelled `app: chat`.
+    async fn start() -> Self {
+        let server = Self::ignorant().await;
+        let cluster = &server.webhook.cluster;
+        let app = json!({
+            "metadata": {"name": "chat", "namespace": "chat"},
+            "spec": {
+                "entrances": [{"name": "chat", "host": "chat"}],
+                "options": {"websocket": {"url": "/ws/message", "port": 8888}},
+            },
+        });
+        let app = App::read(serde_json::from_value(app).unwrap());
+        let service = json!({"metadata": {"name": "chat"}, "spec": {"selector": {"app": "chat"}}});
+        let service = ServiceFacts::read(serde_json::from_value(service).unwrap());
+        cluster.apps.put("chat", "chat", Some(app));
+        cluster.services.put("chat", "chat", service);
+        cluster.apps.complete();
+        cluster.services.complete();
+        server
+    }
+
+    /// Before its watches have told it anything.
+    async fn ignorant() -> Self {
+        let webhook = Arc::new(Webhook {
+            cluster: Arc::new(Cluster::default()),
+            rules: Rules {
+                image: "ws-gateway:test".to_owned(),
+                pull_policy: "Never".to_owned(),
+                resources: k8s_openapi::api::core::v1::ResourceRequirements::default(),
+                trusted_proxies: Vec::new(),
+                native: true,
+                expose: Expose::Service,
+            },
+            notices: Notices::nowhere(),
+            metrics: Metrics::default(),
+        });
+        let day = Duration::from_hours(24);
+        let now = OffsetDateTime::now_utc();
+        let authorities = Authorities::new(day, now).unwrap();
+        let leaf = Arc::new(Leaf::default());
+        let signed = authorities.signing.sign(&[NAME.to_owned()], day, now);
+        leaf.set(signed.unwrap().key);
+        let tls = TlsAcceptor::from(Arc::new(leaf.server_config().unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let handler = {
+            let webhook = Arc::clone(&webhook);
+            move |request| {
+                let webhook = Arc::clone(&webhook);
+                async move { webhook.handle(request).await }
+            }
+        };
+        let serving = crate::server::serve(
+            listener,
+            Some(tls),
+            Arc::new(handler),
+            CancellationToken::new(),
+        );
+        Self {
+            address,
+            webhook,
+            bundle: authorities.bundle(),
+            _task: AbortOnDropHandle::new(tokio::spawn(serving)),
+        }
+    }
+
+    async fn try_post(&self, path: &str, body: Vec<u8>) -> hyper::Result<(StatusCode, Bytes)> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(self.bundle.as_bytes()) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+        let request = Request::post(path)
+            .header(http::header::HOST, NAME)
+            .body(Full::new(Bytes::from(body)))
+            .unwrap();
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        Ok((status, response.into_body().collect().await?.to_bytes()))
+    }
+
+    /// The `response` of the answer, which is to be a whole one.
+    async fn review(&self, path: &str, review: &Json) -> Json {
+        let (status, body) = self
+            .try_post(path, review.to_string().into_bytes())
+            .await
+            .unwrap();
+        assert_eq!(status, StatusCode::OK, "{body:?}");
+        let mut answer: Json = serde_json::from_slice(&body).unwrap();
+        assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
+        assert_eq!(answer["response"]["uid"], "7");
+        assert_eq!(answer["response"]["allowed"], true);
+        answer["response"].take()
+    }
+}
+
+fn review(object: &Json) -> Json {
+    json!({
+        "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+        "request": {"uid": "7", "namespace": "chat", "operation": "CREATE", "object": object},
+    })
+}
+
+fn pod() -> Json {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "generateName": "chat-5d8f-", "labels": {"app": "chat", "pod-template-hash": "5d8f"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chat-5d8f", "uid": "1", "controller": true}],
+        },
+        "spec": {"containers": [{"name": "chat", "image": "chat:1"}]},
+    })
+}
+
+#[track_caller]
+fn warns(response: &Json, code: &str) {
+    let warnings = response["warnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{response}");
+    let warning = warnings[0].as_str().unwrap();
+    assert!(
+        warning.starts_with(&format!("ws-operator: {code}: ")),
+        "{warning}"
+    );
+    assert!(response.get("patch").is_none(), "{response}");
+}
+
+#[tokio::test]
+async fn a_pod_of_the_app_is_patched() {
+    let server = Server::start().await;
+    let response = server.review(PODS, &review(&pod())).await;
+    assert_eq!(response["patchType"], "JSONPatch");
+    assert!(response.get("warnings").is_none());
+}
+
+#[tokio::test]
+async fn before_the_cluster_is_known_a_pod_starts_with_a_warning() {
+    let server = Server::ignorant().await;
+    warns(&server.review(PODS, &review(&pod())).await, "not-ready");
+}
+
+#[tokio::test]
+async fn an_object_of_another_kind_starts_with_a_warning() {
+    let server = Server::start().await;
+    let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
+    let response = server.review(PODS, &review(&object)).await;
+    warns(&response, "internal-error");
+}
+
+#[tokio::test]
+async fn a_pod_that_cannot_be_read_starts_with_a_warning() {
+    let server = Server::start().await;
+    let mut pod = pod();
+    pod["spec"]["containers"] = json!("none");
+    warns(&server.review(PODS, &review(&pod)).await, "internal-error");
+    let nothing = review(&Json::Null);
+    warns(&server.review(PODS, &nothing).await, "internal-error");
+}
+
+#[tokio::test]
+async fn a_strange_envelope_is_allowed_with_a_warning() {
+    let server = Server::start().await;
+    let mut strange = review(&pod());
+    strange["request"]["dryRun"] = json!("perhaps");
+    for path in [PODS, SERVICES, MANIFESTS] {
+        warns(&server.review(path, &strange).await, "internal-error");
+    }
+    let counted = server.webhook.metrics.text();
+    let line = r#"admissions_total{decision="skip",reason="internal-error"} 3"#;
+    assert!(counted.contains(line), "{counted}");
+}
+
+/// What has no uid cannot be answered: an error is an answer too, and `failurePolicy: Ignore`
+/// lets the pod in.
+#[tokio::test]
+async fn what_is_no_review_is_an_error_and_nothing_worse() {
+    let server = Server::start().await;
+    for body in ["", "no JSON", "{}", r#"{"request": {}}"#, "[1, 2"] {
+        let (status, _) = server.try_post(PODS, body.into()).await.unwrap();
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{body:?}");
+    }
+    let (status, _) = server.try_post("/elsewhere", Vec::new()).await.unwrap();
+    assert_eq!(status, StatusCode::NOT_FOUND);
+    // Who sends more than is read may see the answer, or the end of the connection.
+    if let Ok((status, _)) = server.try_post(PODS, vec![b' '; LONGEST + 1]).await {
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+    let response = server.review(PODS, &review(&pod())).await;
+    assert!(response.get("patch").is_some(), "it goes on: {response}");
+}
+
+#[tokio::test]
+async fn a_panic_lets_the_pod_in_with_a_warning() {
+    let server = Server::start().await;
+    let body = review(&pod()).to_string();
+    let bug = async { panic!("a bug, provoked by a test") };
+    let reply = server.webhook.whatever_happens(body.as_bytes(), bug).await;
+    let body = reply.into_body().collect().await.unwrap().to_bytes();
+    let answer: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!(answer["response"]["allowed"], true);
+    warns(&answer["response"], "internal-error");
+}
