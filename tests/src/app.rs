@@ -1,6 +1,7 @@
 //! The example app in a namespace: its pods, what it heard, and what it asks of the gateway.
 
 use anyhow::{Context, Result, ensure};
+use futures_util::{AsyncBufRead, AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use kube::ResourceExt;
 use kube::api::{ListParams, LogParams};
@@ -9,7 +10,7 @@ use serde_json::Value as Json;
 use crate::client::Client;
 use crate::cluster::{Namespace, in_its_network};
 use crate::command::kubectl;
-use crate::wait::{Look, until};
+use crate::wait::{Look, PATIENCE, until};
 
 /// The app's name, and that of everything it is made of.
 pub const APP: &str = "chat";
@@ -52,10 +53,10 @@ pub fn is_ready(pod: &Pod) -> bool {
 
 /// The pod's gateway, if it has one.
 pub fn gateway(pod: &Pod) -> Option<&Container> {
-    let containers = pod.spec.as_ref().map(|spec| spec.containers.iter());
-    containers
-        .into_iter()
-        .flatten()
+    let spec = pod.spec.as_ref()?;
+    spec.containers
+        .iter()
+        .chain(spec.init_containers.iter().flatten())
         .find(|container| container.name == stanza::env::CONTAINER)
 }
 
@@ -132,6 +133,40 @@ impl<'a> Talk<'a> {
                 .chain([url.as_str()]),
         )?;
         serde_json::from_str(&answer).with_context(|| format!("{call} answered {answer:?}"))
+    }
+}
+
+/// What the app logs from now on.
+pub struct Log<R>(R);
+
+/// Follows the log of the pod's app.
+pub async fn follow(namespace: &Namespace, pod: &Pod) -> Result<Log<impl AsyncBufRead + Unpin>> {
+    let params = LogParams {
+        container: Some(APP.to_owned()),
+        follow: true,
+        ..LogParams::default()
+    };
+    let name = pod.name_any();
+    let log = namespace
+        .api::<Pod>()
+        .log_stream(&name, &params)
+        .await
+        .with_context(|| format!("the log of {name}"))?;
+    Ok(Log(Box::pin(log)))
+}
+
+impl<R: AsyncBufRead + Unpin> Log<R> {
+    /// Every callback in it, once the container has ended.
+    pub async fn to_end(self) -> Result<Vec<Json>> {
+        let mut lines = self.0.lines();
+        let mut heard = Vec::new();
+        while let Some(line) = tokio::time::timeout(PATIENCE, lines.next())
+            .await
+            .context("the log does not end")?
+        {
+            heard.extend(serde_json::from_str(&line?));
+        }
+        Ok(heard)
     }
 }
 

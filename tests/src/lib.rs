@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "tests speak to people")]
 
+pub mod admission;
 pub mod app;
 pub mod chart;
 pub mod client;
@@ -10,5 +11,6 @@ pub mod command;
 pub mod manifest;
 pub mod operator;
 pub mod settings_page;
+pub mod small;
 pub mod template;
 pub mod wait;

@@ -53,3 +53,15 @@ pub async fn wait_for(
     )
     .await
 }
+
+/// Waits until the status gives that reason for one of the app's workloads or pods.
+pub async fn waits_with(namespace: &Namespace, name: &str, reason: &str) -> Result<()> {
+    until(&format!("AppManifest {name} to say {reason}"), || async {
+        let object = get(namespace, name).await?;
+        let status = object.data.get("status").cloned().unwrap_or_default();
+        let workloads = status["workloads"].as_array();
+        let told = workloads.is_some_and(|all| all.iter().any(|one| one["reason"] == reason));
+        Ok(Look::when(told, (), status))
+    })
+    .await
+}

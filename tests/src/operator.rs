@@ -1,6 +1,7 @@
 //! The operator, installed from its chart as a person installs it.
 
 use std::env;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -57,6 +58,45 @@ pub fn service_account() -> Result<String> {
         "-o",
         "jsonpath={.items[0].spec.serviceAccountName}",
     ])
+}
+
+/// The program itself, built beside the tests: for commands.
+pub fn program() -> Result<String> {
+    let test = env::current_exe()?;
+    let folder = test.parent().and_then(Path::parent);
+    let program = folder.context("no target folder")?.join("ws-operator");
+    Ok(program.display().to_string())
+}
+
+/// How many pods were admitted so, by all replicas.
+pub fn admissions(decision: &str, reason: &str) -> Result<u64> {
+    let labels = format!("admissions_total{{decision=\"{decision}\",reason=\"{reason}\"}}");
+    let mut sum = 0;
+    for replica in replicas()? {
+        sum += metric(&metrics(&replica)?, &labels);
+    }
+    Ok(sum)
+}
+
+pub fn replicas() -> Result<Vec<String>> {
+    let path = "jsonpath={.items[*].metadata.name}";
+    let names = kubectl(["-n", NAMESPACE, "get", "pods", "-l", LABELS, "-o", path])?;
+    Ok(names.split_whitespace().map(str::to_owned).collect())
+}
+
+/// What a replica counts, by way of the API server.
+pub fn metrics(replica: &str) -> Result<String> {
+    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{replica}:8080/proxy/metrics");
+    kubectl(["get", "--raw", &path])
+}
+
+/// The value of one metric in such a text; 0 where it does not stand there.
+pub fn metric(text: &str, name: &str) -> u64 {
+    let name = format!("ws_operator_{name} ");
+    text.lines()
+        .find_map(|line| line.strip_prefix(&name))
+        .and_then(|value| value.parse().ok())
+        .unwrap_or_default()
 }
 
 /// Its pods and its log, for messages of failures.

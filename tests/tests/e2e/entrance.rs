@@ -99,12 +99,42 @@ async fn no_request_fails(namespace: &Namespace, program: &str) -> Result<()> {
     Ok(())
 }
 
+pub(crate) async fn a_native_sidecar_in_front_of_a_named_port(
+    namespace: Arc<Namespace>,
+) -> Result<()> {
+    in_front_of(&namespace, "targetPort: http").await
+}
+
+pub(crate) async fn a_native_sidecar_in_front_of_a_numbered_port(
+    namespace: Arc<Namespace>,
+) -> Result<()> {
+    in_front_of(&namespace, "targetPort: 8888").await
+}
+
+async fn in_front_of(namespace: &Namespace, target: &str) -> Result<()> {
+    let text = chart::one_file()?;
+    ensure!(
+        text.contains("targetPort: http"),
+        "the example's port has no name any more"
+    );
+    let native = "port: 8888\n      sidecar: native\n      expose: entrance\n";
+    let text = text.replace("port: 8888\n", native);
+    namespace.apply(&text.replace("targetPort: http", target))?;
+    // Services do not find the names of an init container's ports.
+    is_fronted_at(namespace, "40010").await?;
+    ask(&address(namespace).await?).await
+}
+
 /// The operator says so, the Service is so and still its author's, and a client is served through it.
 pub(crate) async fn is_fronted(namespace: &Namespace) -> Result<()> {
+    is_fronted_at(namespace, "ws-entrance").await
+}
+
+async fn is_fronted_at(namespace: &Namespace, port: &str) -> Result<()> {
     let object = manifest::wait_for(namespace, app::APP, "Ready", "True").await?;
     let routed = manifest::condition(&object, "Routed").context("no condition")?;
     ensure!(routed["reason"] == "entrance-routed", "{routed}");
-    ensure!(target(namespace).await? == "ws-entrance");
+    ensure!(target(namespace).await? == port);
     let service = namespace.api::<Service>().get(app::APP).await?;
     let owners = serde_json::to_string(&service.metadata.managed_fields)?;
     ensure!(

@@ -2,10 +2,13 @@
 //! its own ServiceAccount. `make e2e` starts a cluster and runs this in it.
 
 mod alone;
+mod codes;
 mod entrance;
 mod examples;
 mod invalid;
+mod kinds;
 mod rights;
+mod rollouts;
 mod scope;
 mod served;
 mod untouched;
@@ -70,9 +73,19 @@ fn trials() -> Vec<Trial> {
         invalid::a_wrong_port_in_an_app_manifest,
         invalid::a_wrong_port_in_a_chart,
         scope::bystanders_of_an_entrance,
+        rollouts::owners_hold_a_restart_back,
+        rollouts::a_rollout_that_fails_stops_and_recovers,
+        rollouts::a_roll_that_does_not_help_is_not_repeated_at_once,
+        codes::the_same_code_everywhere,
+        kinds::a_stateful_set,
+        kinds::a_daemon_set,
+        kinds::a_native_sidecar,
+        kinds::a_native_sidecar_drains_before_the_app_ends,
         rights::the_operator_is_no_admin,
         entrance::no_request_fails_with_helm_4,
         entrance::no_request_fails_with_helm_3,
+        entrance::a_native_sidecar_in_front_of_a_named_port,
+        entrance::a_native_sidecar_in_front_of_a_numbered_port,
         examples::the_one_file_is_what_the_chart_says,
         examples::install_yaml_is_what_the_chart_says,
     ]

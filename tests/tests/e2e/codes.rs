@@ -1,0 +1,234 @@
+//! One reason code everywhere: in the Event, the metric, the admission warning, the AppManifest's
+//! status and `explain`. And each of these pods starts as if the operator were not there.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use e2e::cluster::Namespace;
+use e2e::command::{kubectl, run};
+use e2e::small::{Small, apply};
+use e2e::wait::{Look, until};
+use e2e::{admission, app, manifest, operator};
+use k8s_openapi::api::core::v1::{Event, Pod};
+use kube::ResourceExt;
+use kube::api::ListParams;
+use serde_json::{Value as Json, json};
+
+/// What the entrance's Service selects all of them by.
+const ENTRANCE: (&str, &str) = ("entrance", "codes");
+
+struct Case {
+    code: &'static str,
+    small: Small,
+    /// What makes the pods.
+    kind: &'static str,
+    /// Whoever creates it is told: the Event is a Warning, and admission warns.
+    warns: bool,
+}
+
+impl Case {
+    fn new(
+        code: &'static str,
+        kind: &'static str,
+        warns: bool,
+        edit: impl FnOnce(Small) -> Small,
+    ) -> Self {
+        let (key, value) = ENTRANCE;
+        let small = edit(Small::deployment(code).labels(json!({key: value})));
+        Self {
+            code,
+            small,
+            kind,
+            warns,
+        }
+    }
+
+    fn object(&self) -> Json {
+        let template = self.small.template();
+        let mut metadata = template["metadata"].clone();
+        metadata["name"] = json!(self.code);
+        match self.kind {
+            "Pod" => {
+                json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
+            }
+            "Job" => {
+                let mut template = template;
+                template["spec"]["restartPolicy"] = json!("Never");
+                let metadata = json!({"name": self.code});
+                json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template}})
+            }
+            _ => self.small.workload(),
+        }
+    }
+}
+
+fn cases() -> Vec<Case> {
+    vec![
+        Case::new("bare-pod", "Pod", true, |small| small),
+        Case::new("job", "Job", false, |small| small),
+        Case::new("host-network", "Deployment", true, |small| {
+            small.pod(json!({"hostNetwork": true}))
+        }),
+        Case::new("opted-out", "Deployment", false, |small| {
+            small.annotations(json!({"ws.olares.com/inject": "false"}))
+        }),
+        Case::new("port-conflict", "Deployment", true, |small| {
+            small.container(json!({"ports": [{"containerPort": 40011}]}))
+        }),
+        Case::new("platform-injected", "Deployment", false, |small| {
+            small.container(json!({"name": "olares-ws-sidecar"}))
+        }),
+    ]
+}
+
+pub(crate) async fn the_same_code_everywhere(namespace: Arc<Namespace>) -> Result<()> {
+    // A pod in the node's network is nothing that PodSecurity's restricted admits.
+    let label = "pod-security.kubernetes.io/enforce=privileged";
+    kubectl(["label", "namespace", &namespace.name, label, "--overwrite"])?;
+    let (key, value) = ENTRANCE;
+    let main = Small::deployment("main").labels(json!({key: value}));
+    let mut service = main.service();
+    service["spec"]["selector"] = json!({key: value});
+    let cases = cases();
+    let mut objects = vec![service, main.manifest(&json!({})), main.workload()];
+    objects.extend(cases.iter().map(Case::object));
+    apply(&namespace, &objects)?;
+
+    for case in &cases {
+        is_told(&namespace, case)
+            .await
+            .with_context(|| format!("the case {}", case.code))?;
+    }
+    until("the app's own pods to be injected", || async {
+        let pods = main.pods(&namespace).await?;
+        let all = !pods.is_empty() && pods.iter().all(|pod| app::gateway(pod).is_some());
+        Ok(Look::when(all, (), format!("{} pods", pods.len())))
+    })
+    .await?;
+    event(&namespace, "Deployment", "main", "injected", "Normal").await?;
+    ensure!(operator::admissions("inject", "injected")? > 0);
+    Ok(())
+}
+
+async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
+    let Case { code, kind, .. } = *case;
+    // It runs, and has nothing of ours.
+    let pod = until("it to run", || async {
+        let labels = ListParams::default().labels(&format!("small={code}"));
+        let pods = namespace.api::<Pod>().list(&labels).await?.items;
+        let runs = |pod: &&Pod| {
+            pod.status
+                .as_ref()
+                .is_some_and(|status| status.phase.as_deref() == Some("Running"))
+        };
+        let found = pods.iter().find(runs).cloned();
+        let seen = format!("{pods:?}");
+        Ok(found.map_or(Look::NotYet(seen), Look::Found))
+    })
+    .await?;
+    ensure!(
+        !pod.annotations().contains_key("ws.olares.com/injected"),
+        "injected all the same"
+    );
+
+    let weight = if case.warns { "Warning" } else { "Normal" };
+    event(namespace, kind, code, code, weight).await?;
+
+    ensure!(
+        operator::admissions("skip", code)? > 0,
+        "no metric with this reason"
+    );
+
+    let warnings = admission::warnings(namespace, &anew(&pod)).await?;
+    let ours: Vec<_> = warnings
+        .iter()
+        .filter(|warning| warning.contains("ws-operator"))
+        .collect();
+    let told = ours
+        .iter()
+        .any(|warning| warning.contains(&format!("ws-operator: {code}:")));
+    ensure!(
+        told == case.warns && ours.len() == usize::from(told),
+        "admission warns {warnings:?}"
+    );
+
+    let (kind, name) = match kind {
+        "Deployment" => (kind, code.to_owned()),
+        _ => ("Pod", pod.name_any()),
+    };
+    until("the status to say so", || async {
+        let object = manifest::get(namespace, "main").await?;
+        let workloads = object.data.pointer("/status/workloads").cloned();
+        let workloads = workloads.unwrap_or_default();
+        let told = workloads
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|one| one["kind"] == kind && one["name"] == name && one["reason"] == code);
+        Ok(Look::when(told, (), workloads))
+    })
+    .await?;
+
+    for target in [
+        format!("pod/{}", pod.name_any()),
+        format!("deploy/{}", case.code),
+    ] {
+        if target.starts_with("deploy/") && case.kind != "Deployment" {
+            continue;
+        }
+        let place = ["-n", &namespace.name, "-o", "json"];
+        let words = ["explain", &target].into_iter().chain(place);
+        let explained: Json = serde_json::from_str(&run(&operator::program()?, words)?)?;
+        ensure!(explained["reason"] == code, "explain {target}: {explained}");
+    }
+    Ok(())
+}
+
+/// The same pod, to be created once more.
+fn anew(pod: &Pod) -> Pod {
+    let mut pod = pod.clone();
+    pod.metadata.name = None;
+    pod.metadata.generate_name = Some("again-".to_owned());
+    pod.metadata.resource_version = None;
+    pod.metadata.uid = None;
+    pod.status = None;
+    if let Some(spec) = &mut pod.spec {
+        spec.node_name = None;
+    }
+    pod
+}
+
+async fn event(
+    namespace: &Namespace,
+    kind: &str,
+    name: &str,
+    reason: &str,
+    weight: &str,
+) -> Result<()> {
+    until(
+        &format!("a {weight} Event {reason} on {kind} {name}"),
+        || async {
+            let all = ListParams::default();
+            let events = namespace.api::<Event>().list(&all).await?.items;
+            let ours: Vec<_> = events
+                .iter()
+                .filter(|event| event.involved_object.name.as_deref() == Some(name))
+                .map(|event| {
+                    (
+                        &event.involved_object.kind,
+                        &event.type_,
+                        &event.reason,
+                        &event.message,
+                    )
+                })
+                .collect();
+            let told = ours.iter().any(|(of, kind_of_event, why, _)| {
+                of.as_deref() == Some(kind)
+                    && kind_of_event.as_deref() == Some(weight)
+                    && why.as_deref() == Some(reason)
+            });
+            Ok(Look::when(told, (), format!("{ours:?}")))
+        },
+    )
+    .await
+}
