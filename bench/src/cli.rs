@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{floor, process, run};
+use crate::{floor, process, run, sessions};
 
 /// What a connection and a message cost the gateway, beside its peers and the kernel's floor.
 #[derive(Parser)]
@@ -22,7 +22,7 @@ pub(crate) struct RunArgs {
     /// A few loads, briefly: about three minutes
     #[arg(long)]
     pub quick: bool,
-    /// Only these loads: idle, rtt, fanout, churn, or one by its name such as "rtt 100"
+    /// Only these loads, by family such as rtt, or by name such as "rtt 100"
     #[arg(long, value_name = "LOAD", value_delimiter = ',')]
     pub only: Vec<String>,
     /// Only these servers; the gateway is always there
@@ -66,6 +66,9 @@ enum Inner {
     /// Serves as the floor of a fan-out
     #[command(hide = true)]
     Floor { port: u16 },
+    /// The gateway's sessions in memory: prints what they took
+    #[command(hide = true)]
+    Sessions { count: usize },
 }
 
 pub(crate) fn main() -> anyhow::Result<()> {
@@ -73,6 +76,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
     match cli.inner {
         Some(Inner::Pinned { core, command }) => process::become_pinned(core, &command),
         Some(Inner::Floor { port }) => floor::serve(port),
+        Some(Inner::Sessions { count }) => sessions::main(count),
         None => run::main(&cli.run),
     }
 }

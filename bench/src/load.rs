@@ -44,6 +44,8 @@ pub(crate) enum Load {
     Storm(usize),
     /// So many open connections, each with its ping every 30 s.
     Heartbeat(usize),
+    /// So many sessions without sockets, in one process.
+    Sessions(usize),
     /// GET on kept connections, to an app behind the server.
     Proxy,
 }
@@ -78,6 +80,7 @@ impl Load {
         if !quick {
             loads.push(Self::Storm(5_000));
             loads.extend([100, 1_000, 10_000, 19_000].map(Self::Heartbeat));
+            loads.extend([10_000, 100_000, 1_000_000].map(Self::Sessions));
         }
         loads.push(Self::Proxy);
         loads
@@ -94,6 +97,7 @@ impl Load {
             Self::SlowHandler => "slow-handler",
             Self::Storm(_) => "storm",
             Self::Heartbeat(_) => "heartbeat",
+            Self::Sessions(_) => "sessions",
             Self::Proxy => "proxy",
         }
     }
@@ -105,7 +109,8 @@ impl Load {
             | Self::FanOut(count)
             | Self::Stalled(count)
             | Self::Storm(count)
-            | Self::Heartbeat(count) => format!("{} {count}", self.family()),
+            | Self::Heartbeat(count)
+            | Self::Sessions(count) => format!("{} {count}", self.family()),
             Self::Churn | Self::SlowHandler | Self::Proxy => self.family().to_owned(),
         }
     }
@@ -114,6 +119,7 @@ impl Load {
     pub(crate) fn suits(self, peer: Peer) -> bool {
         match self {
             Self::Proxy => peer.proxies(),
+            Self::Sessions(_) => peer == Peer::Gateway,
             Self::RoundTrip(_) | Self::SlowHandler => peer.takes_callbacks(),
             Self::Churn | Self::Storm(_) | Self::Stalled(_) => {
                 matches!(peer, Peer::Gateway | Peer::NodeWs | Peer::Midway)
@@ -145,6 +151,7 @@ impl Load {
             Self::Storm(count) => storm::measure(world, count),
             Self::Heartbeat(count) => heartbeat::measure(world, count),
             Self::Proxy => proxy::measure(world),
+            Self::Sessions(_) => bail!("there are no sockets to measure"),
         }
     }
 }

@@ -16,8 +16,13 @@ mod peer;
 mod process;
 mod report;
 mod run;
+mod sessions;
 mod target;
 mod wire;
+
+/// The gateway's, as its sessions are also measured inside this program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> anyhow::Result<()> {
     cli::main()

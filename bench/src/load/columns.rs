@@ -71,6 +71,15 @@ const HEARTBEAT: &[Column] = &[
     column("B/connection", "bytes"),
     column("CPU µs to open", "cpu_open"),
 ];
+const SESSIONS: &[Column] = &[
+    column("B/session", "bytes"),
+    column("CPU µs to open", "cpu_open"),
+    column("% of a core for the sweep", "percent"),
+    column("sweep, ns per session", "sweep"),
+    column("fan-out, CPU µs each", "cpu"),
+    column("send to a user, µs", "one"),
+    column("CPU µs to close", "cpu_close"),
+];
 const PROXY: &[Column] = &[
     column("CPU µs", "cpu"),
     column("added p50, µs", "added_p50"),
@@ -90,6 +99,7 @@ impl Load {
             Self::SlowHandler => SLOW,
             Self::Storm(_) => STORM,
             Self::Heartbeat(_) => HEARTBEAT,
+            Self::Sessions(_) => SESSIONS,
             Self::Proxy => PROXY,
         }
     }
@@ -107,6 +117,7 @@ impl Load {
             Self::SlowHandler => "Round trips of 100 clients, 500 a second; latency without and with a client whose messages the app takes 2 s for.".to_owned(),
             Self::Storm(count) => format!("{count} clients at the same moment; CPU per client, latency from that moment until a client's upgrade is through, time until the app has heard of all."),
             Self::Heartbeat(count) => format!("{count} open connections, a ping of each every 30 s, watched for longer than the heartbeat's timeout."),
+            Self::Sessions(count) => format!("{count} sessions of the gateway in one process, over streams in memory: what grows when the kernel has no part in it."),
             Self::Proxy => "GET of 1 kB on kept connections, 2,000 a second, through the server to the app; what it adds to the latency of going to the app directly; then 32 at once.".to_owned(),
         }
     }
