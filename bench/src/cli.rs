@@ -31,8 +31,8 @@ pub(crate) struct RunArgs {
     /// Interleaved runs
     #[arg(long, value_name = "N")]
     pub runs: Option<usize>,
-    /// Where the tables go
-    #[arg(long, value_name = "DIR", default_value = "docs/bench")]
+    /// Where a folder named by the date goes, with the tables, every sample and the charts
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub out: PathBuf,
     /// The gateway's program
     #[arg(long, value_name = "FILE", default_value = "target/release/ws-gateway")]

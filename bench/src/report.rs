@@ -1,7 +1,9 @@
 //! Tables: Markdown for people, JSON for programs.
 
+mod chart;
 mod json;
 mod markdown;
+mod marks;
 pub(crate) mod spread;
 
 use std::fs;
@@ -12,11 +14,21 @@ use anyhow::Context;
 use crate::load::Metrics;
 use crate::run::Results;
 
+/// Into a folder named by the date: the tables, every sample, and a chart of each load.
 pub(crate) fn write(results: &Results, out: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(out).with_context(|| format!("{} cannot be made", out.display()))?;
+    let dir = out.join(&results.machine.date);
+    if dir.is_dir() {
+        fs::remove_dir_all(&dir)?;
+    }
+    fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let text = markdown::render(results);
-    fs::write(out.join("latest.md"), &text)?;
-    fs::write(out.join("latest.json"), json::render(results)?)?;
+    fs::write(dir.join("README.md"), &text)?;
+    fs::write(dir.join("samples.json"), json::render(results)?)?;
+    for load in results.loads() {
+        if let Some(svg) = chart::render(results, load) {
+            fs::write(dir.join(chart::file(load)), svg)?;
+        }
+    }
     eprintln!("\n{text}");
     Ok(())
 }

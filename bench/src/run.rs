@@ -32,6 +32,19 @@ pub(crate) struct Results {
     pub skipped: Vec<(String, String)>,
 }
 
+impl Results {
+    /// What was measured, in the order it was.
+    pub(crate) fn loads(&self) -> Vec<Load> {
+        let mut loads: Vec<Load> = Vec::new();
+        for sample in &self.samples {
+            if !loads.contains(&sample.load) {
+                loads.push(sample.load);
+            }
+        }
+        loads
+    }
+}
+
 pub(crate) fn main(args: &RunArgs) -> anyhow::Result<()> {
     let &[server_core, load_core] = args.cores.as_slice() else {
         bail!("--cores takes two")

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::marks::Standing;
 use crate::run::Results;
 
 pub(super) fn render(results: &Results) -> anyhow::Result<String> {
@@ -22,10 +23,22 @@ pub(super) fn render(results: &Results) -> anyhow::Result<String> {
         .iter()
         .map(|(what, why)| json!({"what": what, "why": why}))
         .collect();
+    let marks: Vec<_> = Standing::all(results)
+        .iter()
+        .map(|standing| {
+            json!({
+                "mark": standing.mark.what,
+                "limit": standing.mark.limit,
+                "measured": standing.spread,
+                "met": standing.met(),
+            })
+        })
+        .collect();
     let all = json!({
         "machine": results.machine,
         "quick": results.quick,
         "runs": results.runs,
+        "marks": marks,
         "samples": samples,
         "skipped": skipped,
     });

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::number;
+use super::marks::Standing;
 use super::spread::Spread;
+use super::{chart, number};
 use crate::load::Load;
 use crate::peer::Peer;
 use crate::run::Results;
@@ -29,13 +30,8 @@ pub(super) fn render(results: &Results) -> String {
         "CPU is user and system time of the server's processes, in µs per operation; latencies are in ms; \
          figures are medians with (min–max). *Ratio* is the gateway's figure over the peer's in the same run: below 1 the gateway is cheaper.\n",
     );
-    let mut loads: Vec<Load> = Vec::new();
-    for sample in &results.samples {
-        if !loads.contains(&sample.load) {
-            loads.push(sample.load);
-        }
-    }
-    for load in loads {
+    marks(&mut text, results);
+    for load in results.loads() {
         table(&mut text, results, load);
     }
     if !results.skipped.is_empty() {
@@ -47,9 +43,28 @@ pub(super) fn render(results: &Results) -> String {
     text
 }
 
+fn marks(text: &mut String, results: &Results) {
+    let standings = Standing::all(results);
+    if standings.is_empty() {
+        return;
+    }
+    text.push_str("\n## Marks\n\n| | at most | measured | |\n|---|---|---|---|\n");
+    for standing in standings {
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} |",
+            standing.mark.what,
+            number(standing.mark.limit),
+            cell(standing.spread, 1.0),
+            if standing.met() { "met" } else { "**not met**" },
+        );
+    }
+}
+
 fn table(text: &mut String, results: &Results, load: Load) {
     let columns = load.columns();
     let _ = writeln!(text, "\n## {}\n\n{}\n", load.name(), load.about());
+    let _ = writeln!(text, "![{}]({})\n", load.name(), chart::file(load));
     let heads: Vec<_> = columns.iter().map(|column| column.head).collect();
     let _ = writeln!(text, "| | {} | ratio |", heads.join(" | "));
     let _ = writeln!(text, "|---|{}---|", "---|".repeat(heads.len()));

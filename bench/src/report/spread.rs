@@ -38,15 +38,17 @@ impl Results {
         )
     }
 
+    pub(crate) fn figure(&self, load: Load, peer: Peer, run: usize, metric: &str) -> Option<f64> {
+        let sample = self
+            .samples
+            .iter()
+            .find(|s| s.load == load && s.peer == peer && s.run == run)?;
+        sample.metrics.get(metric).copied()
+    }
+
     /// One peer's figure over another's, run by run: what the machine does to both cancels out.
     pub(crate) fn ratio(&self, load: Load, metric: &str, of: Peer, over: Peer) -> Option<Spread> {
-        let figure = |peer: Peer, run: usize| {
-            let sample = self
-                .samples
-                .iter()
-                .find(|s| s.load == load && s.peer == peer && s.run == run)?;
-            sample.metrics.get(metric).copied()
-        };
+        let figure = |peer, run| self.figure(load, peer, run, metric);
         let ratios = (1..=self.runs).filter_map(|run| Some(figure(of, run)? / figure(over, run)?));
         Spread::of(ratios.collect())
     }
