@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
-use serde_json::Value as Json;
+use serde::Serialize;
 
 use crate::callback::Transport;
 use crate::gateway::Gateway;
@@ -54,13 +54,7 @@ pub async fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, request: Request<Inc
         .map_or_else(|refusal| refusal.status, |_| StatusCode::OK);
     gateway.metrics.admin(&call, status);
     match result {
-        Ok(Answer { data, next }) => {
-            let mut document = serde_json::json!({"code": 0, "message": "success", "data": data});
-            if let Some(next) = next {
-                document["continue"] = next.into();
-            }
-            json(StatusCode::OK, &document)
-        }
+        Ok(reply) => reply,
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -72,23 +66,31 @@ pub fn refuse(Refusal { status, message }: &Refusal) -> Reply {
     )
 }
 
-struct Answer {
-    data: Json,
+#[derive(Serialize)]
+struct Success<D> {
+    code: u16,
+    message: &'static str,
+    data: D,
     /// Where the next page begins.
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
     next: Option<String>,
 }
 
-impl From<Json> for Answer {
-    fn from(data: Json) -> Self {
-        Self { data, next: None }
-    }
+fn success(data: impl Serialize, next: Option<String>) -> Reply {
+    let document = Success {
+        code: 0,
+        message: "success",
+        data,
+        next,
+    };
+    json(StatusCode::OK, &document)
 }
 
 async fn dispatch<T: Transport>(
     gateway: &Arc<Gateway<T>>,
     call: &str,
     request: Request<Incoming>,
-) -> Result<Answer, Refusal> {
+) -> Result<Reply, Refusal> {
     let method = |wanted: Method| {
         let found = request.method();
         let message = format!("{found} is not allowed on {PREFIX}{call}; expected {wanted}");
@@ -102,16 +104,19 @@ async fn dispatch<T: Transport>(
         "send" => {
             method(Method::POST)?;
             let body = read(request, gateway.settings.limits.admin_body.0).await?;
-            send::serve(gateway, &body).await.map(Answer::from)
+            let sent = send::serve(gateway, &body).await?;
+            Ok(success(sent, None))
         }
         "close" => {
             method(Method::POST)?;
             let body = read(request, gateway.settings.limits.admin_body.0).await?;
-            close::serve(gateway, &body).map(Answer::from)
+            Ok(success(close::serve(gateway, &body)?, None))
         }
         "list" => {
             method(Method::GET)?;
-            list::serve(gateway, request.uri().query().unwrap_or_default())
+            let query = request.uri().query().unwrap_or_default();
+            let (users, next) = list::serve(gateway, query)?;
+            Ok(success(users, next))
         }
         _ => Err(Refusal::new(
             StatusCode::NOT_FOUND,

@@ -2,8 +2,8 @@
 //! it is. The session that owns the socket is woken through here and through nothing else.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,13 +18,11 @@ pub struct Connection {
     pub id: ConnectionId,
     pub user_agent: Option<Box<str>>,
     /// The client's Cookie header, as it goes along on every callback.
-    pub cookie: Option<Box<[u8]>>,
+    pub cookie: Option<Arc<[u8]>>,
     /// Milliseconds since 1970.
     opened_at: u64,
     /// Milliseconds on the gateway's clock, or [`HELD`].
     last_seen: AtomicU64,
-    /// A server ping is out that the client has not answered.
-    awaiting_pong: AtomicBool,
     shared: Mutex<Shared>,
 }
 
@@ -37,16 +35,26 @@ const FRAME_OVERHEAD: usize = 64;
 #[derive(Debug)]
 struct Shared {
     identity: Identity,
-    /// Frames that wait for the socket. Bounded by `limits.outbox` and `limits.buffered`;
-    /// overflow closes the connection as a slow reader.
-    outbox: VecDeque<Queued>,
-    outbox_bytes: usize,
-    /// The share in the common budget of what the socket is writing.
-    writing: usize,
+    /// There only while something waits or is being written: most connections are idle.
+    outbox: Option<Box<Outbox>>,
     close: Option<Box<CloseReason>>,
     /// Nothing is accepted any more.
     closed: bool,
+    /// A server ping is out that the client has not answered.
+    awaiting_pong: bool,
     waker: Option<Waker>,
+}
+
+/// Frames that wait for the socket. Bounded by `limits.outbox` and `limits.buffered`; overflow
+/// closes the connection as a slow reader.
+#[derive(Debug, Default)]
+struct Outbox {
+    /// Apart, as mostly there is one: a broadcast allocates once per recipient.
+    first: Option<Queued>,
+    rest: VecDeque<Queued>,
+    bytes: usize,
+    /// The share in the common budget of what the socket is writing.
+    writing: usize,
 }
 
 #[derive(Debug)]
@@ -78,15 +86,14 @@ impl Connection {
         id: ConnectionId,
         identity: Identity,
         user_agent: Option<Box<str>>,
-        cookie: Option<Box<[u8]>>,
+        cookie: Option<Arc<[u8]>>,
     ) -> Self {
         let shared = Shared {
             identity,
-            outbox: VecDeque::new(),
-            outbox_bytes: 0,
-            writing: 0,
+            outbox: None,
             close: None,
             closed: false,
+            awaiting_pong: false,
             waker: None,
         };
         Self {
@@ -95,7 +102,6 @@ impl Connection {
             cookie,
             opened_at: unix_ms(SystemTime::now()),
             last_seen: AtomicU64::new(0),
-            awaiting_pong: AtomicBool::new(false),
             shared: Mutex::new(shared),
         }
     }
@@ -128,12 +134,13 @@ impl Connection {
         let size = frame.len() + FRAME_OVERHEAD;
         let cost = frame.len() / recipients.max(1) + FRAME_OVERHEAD;
         // One frame is always taken: a message larger than the outbox is no sign of slowness.
-        let full = !shared.outbox.is_empty() && shared.outbox_bytes + size > limit;
+        let waiting = shared.waiting();
+        let full = waiting > 0 && waiting + size > limit;
         let reason = if full {
             CloseReason::SlowReader
         } else if budget.take(cost) {
-            shared.outbox.push_back(Queued { frame, cost });
-            shared.outbox_bytes += size;
+            let outbox = shared.outbox.get_or_insert_default();
+            outbox.push(Queued { frame, cost });
             shared.wake();
             return Push::Queued;
         } else {
@@ -160,7 +167,7 @@ impl Connection {
         }
         Requests {
             close: shared.close.take().map(|reason| *reason),
-            outgoing: !shared.outbox.is_empty(),
+            outgoing: shared.waiting() > 0,
         }
     }
 
@@ -169,39 +176,36 @@ impl Connection {
     pub(crate) fn take_outgoing(&self, budget: &Budget) -> Option<Bytes> {
         const GATHER: usize = 16 << 10;
         let mut shared = self.lock();
-        shared.written(budget);
-        let first = shared.pop()?;
-        let fits = |shared: &Shared, so_far: usize| {
-            shared
-                .outbox
-                .front()
-                .is_some_and(|next| so_far + next.frame.len() <= GATHER)
+        let outbox = shared.outbox.as_mut()?;
+        outbox.written(budget);
+        let Some(first) = outbox.pop() else {
+            shared.outbox = None;
+            return None;
         };
-        if !fits(&shared, first.len()) {
+        if !outbox.fits(first.len(), GATHER) {
             return Some(first);
         }
         let mut gathered = Vec::from(first);
-        while fits(&shared, gathered.len()) {
-            match shared.pop() {
-                Some(next) => gathered.extend_from_slice(&next),
-                None => break,
-            }
+        while outbox.fits(gathered.len(), GATHER)
+            && let Some(next) = outbox.pop()
+        {
+            gathered.extend_from_slice(&next);
         }
         Some(gathered.into())
     }
 
     /// Bytes that wait for this client.
     pub(crate) fn waiting(&self) -> usize {
-        self.lock().outbox_bytes
+        self.lock().waiting()
     }
 
     /// From now on frames are refused. What waits is kept, or thrown away.
     pub(crate) fn shut(&self, discard: bool, budget: &Budget) {
         let mut shared = self.lock();
         shared.closed = true;
-        if discard {
-            while shared.pop().is_some() {}
-            shared.written(budget);
+        if discard && let Some(mut outbox) = shared.outbox.take() {
+            while outbox.pop().is_some() {}
+            outbox.written(budget);
         }
     }
 
@@ -229,11 +233,11 @@ impl Connection {
 
     /// Notes that a server ping goes out; whether the one before is still unanswered.
     pub(crate) fn ping_sent(&self) -> bool {
-        self.awaiting_pong.swap(true, Ordering::Relaxed)
+        std::mem::replace(&mut self.lock().awaiting_pong, true)
     }
 
     pub(crate) fn pong_received(&self) {
-        self.awaiting_pong.store(false, Ordering::Relaxed);
+        self.lock().awaiting_pong = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -247,20 +251,8 @@ fn unix_ms(time: SystemTime) -> u64 {
 }
 
 impl Shared {
-    fn written(&mut self, budget: &Budget) {
-        budget.give_back(std::mem::take(&mut self.writing));
-    }
-
-    /// The next frame. It counts until it is written.
-    fn pop(&mut self) -> Option<Bytes> {
-        let Queued { frame, cost } = self.outbox.pop_front()?;
-        self.outbox_bytes -= frame.len() + FRAME_OVERHEAD;
-        self.writing += cost;
-        if self.outbox.is_empty() {
-            // The queue's memory is for those who are behind.
-            self.outbox = VecDeque::new();
-        }
-        Some(frame)
+    fn waiting(&self) -> usize {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.bytes)
     }
 
     fn close(&mut self, reason: CloseReason) {
@@ -276,5 +268,35 @@ impl Shared {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+}
+
+impl Outbox {
+    fn push(&mut self, queued: Queued) {
+        self.bytes += queued.frame.len() + FRAME_OVERHEAD;
+        if self.first.is_none() {
+            self.first = Some(queued);
+        } else {
+            self.rest.push_back(queued);
+        }
+    }
+
+    /// The next frame. It counts until it is written.
+    fn pop(&mut self) -> Option<Bytes> {
+        let Queued { frame, cost } = self.first.take()?;
+        self.first = self.rest.pop_front();
+        self.bytes -= frame.len() + FRAME_OVERHEAD;
+        self.writing += cost;
+        Some(frame)
+    }
+
+    fn written(&mut self, budget: &Budget) {
+        budget.give_back(std::mem::take(&mut self.writing));
+    }
+
+    /// Whether the next frame goes along with so many bytes.
+    fn fits(&self, so_far: usize, most: usize) -> bool {
+        let next = self.first.as_ref();
+        next.is_some_and(|next| so_far + next.frame.len() <= most)
     }
 }

@@ -62,7 +62,7 @@ impl<T> Drop for Admission<T> {
 }
 
 /// How a broadcast went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Sent {
     pub matched: usize,
     pub queued: usize,

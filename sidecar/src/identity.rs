@@ -1,6 +1,7 @@
 //! Who a client is, and the id of its connection.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -21,8 +22,16 @@ pub struct Identity {
 /// The `auth_token` cookie, or a random one for a client that has none. Never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Token {
-    Private(Arc<str>),
+    Private(Part),
     Public(Uuid),
+}
+
+/// A piece of the Cookie header, which every connection keeps anyway.
+#[derive(Clone)]
+pub struct Part {
+    whole: Arc<[u8]>,
+    start: u32,
+    length: u32,
 }
 
 // === impl ConnectionId ===
@@ -71,7 +80,7 @@ impl Token {
 
     pub fn equals(&self, text: &str) -> bool {
         match self {
-            Self::Private(token) => **token == *text,
+            Self::Private(token) => token.as_bytes() == text.as_bytes(),
             Self::Public(token) => Uuid::try_parse(text).is_ok_and(|uuid| uuid == *token),
         }
     }
@@ -79,8 +88,45 @@ impl Token {
     /// The token itself, for a callback's body or the journal.
     pub fn expose(&self) -> String {
         match self {
-            Self::Private(token) => token.to_string(),
+            Self::Private(token) => String::from_utf8_lossy(token.as_bytes()).into_owned(),
             Self::Public(token) => token.to_string(),
+        }
+    }
+}
+
+// === impl Part ===
+
+impl Part {
+    /// `None`: there is no such piece.
+    pub fn new(whole: &Arc<[u8]>, range: Range<usize>) -> Option<Self> {
+        whole.get(range.clone())?;
+        Some(Self {
+            whole: Arc::clone(whole),
+            start: u32::try_from(range.start).ok()?,
+            length: u32::try_from(range.len()).ok()?,
+        })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        let start = self.start as usize;
+        &self.whole[start..start + self.length as usize]
+    }
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Part {}
+
+impl From<&str> for Part {
+    fn from(text: &str) -> Self {
+        Self {
+            whole: text.as_bytes().into(),
+            start: 0,
+            length: u32::try_from(text.len()).unwrap_or(u32::MAX),
         }
     }
 }

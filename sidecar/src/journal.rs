@@ -183,7 +183,7 @@ impl Orphan {
         let token = if public {
             Token::Public(token.parse().ok()?)
         } else {
-            Token::Private(token.into())
+            Token::Private(token.as_str().into())
         };
         let identity = Identity {
             user: user.into(),

@@ -3,7 +3,9 @@
 //!
 //! The one place behind which connections of other gateways could stand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Borrow;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,20 +18,17 @@ pub struct Registry {
     index: Mutex<Index>,
 }
 
-/// Ordered maps: a walk over everyone can stop and go on without holding the lock, and they
-/// cost less per entry than hash tables.
+/// Ordered: a walk over everyone can stop and go on without holding the lock, and an entry costs
+/// less than in a hash table.
 #[derive(Debug, Default)]
 struct Index {
-    by_id: BTreeMap<ConnectionId, Arc<Connection>>,
+    by_id: BTreeSet<ById>,
     by_user: BTreeSet<(Arc<str>, ConnectionId)>,
 }
 
-/// A connection's place in the registry; gone when dropped.
+/// A connection as its own key: what is in it is not kept twice.
 #[derive(Debug)]
-pub struct Registration {
-    registry: Arc<Registry>,
-    id: ConnectionId,
-}
+struct ById(Arc<Connection>);
 
 /// A connection that is being let in: it counts, but nobody finds it before it is registered.
 #[derive(Debug)]
@@ -59,17 +58,12 @@ impl Registry {
         })
     }
 
-    pub fn insert(self: &Arc<Self>, connection: Arc<Connection>) -> Registration {
+    pub fn insert(&self, connection: Arc<Connection>) {
         let id = connection.id;
         let user = connection.with_identity(|identity| Arc::clone(&identity.user));
         let mut index = self.lock();
         index.by_user.insert((user, id));
-        index.by_id.insert(id, connection);
-        drop(index);
-        Registration {
-            registry: Arc::clone(self),
-            id,
-        }
+        index.by_id.insert(ById(connection));
     }
 
     pub fn len(&self) -> usize {
@@ -95,6 +89,7 @@ impl Registry {
                 let ids: BTreeSet<_> = ids.iter().collect();
                 ids.into_iter()
                     .filter_map(|id| index.by_id.get(id))
+                    .map(|ById(connection)| connection)
                     .filter_map(matching)
                     .collect()
             }
@@ -104,10 +99,16 @@ impl Registry {
                     .into_iter()
                     .flat_map(|user| index.ids_of(user))
                     .filter_map(|id| index.by_id.get(&id))
+                    .map(|ById(connection)| connection)
                     .filter_map(matching)
                     .collect()
             }
-            Start::All => index.by_id.values().filter_map(matching).collect(),
+            Start::All => index
+                .by_id
+                .iter()
+                .map(|ById(connection)| connection)
+                .filter_map(matching)
+                .collect(),
         }
     }
 
@@ -123,20 +124,35 @@ impl Registry {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut last = None;
         let mut seen = 0;
-        for (id, connection) in index.by_id.range((from, Bound::Unbounded)).take(count) {
+        for ById(connection) in index.by_id.range((from, Bound::Unbounded)).take(count) {
             look(connection);
-            last = Some(*id);
+            last = Some(connection.id);
             seen += 1;
         }
         if seen < count { None } else { last }
     }
 
-    fn remove(&self, id: ConnectionId) {
+    /// From now on nobody finds it.
+    pub fn remove(&self, id: ConnectionId) {
         let mut index = self.lock();
-        if let Some(connection) = index.by_id.remove(&id) {
+        if let Some(ById(connection)) = index.by_id.take(&id) {
             let user = connection.with_identity(|identity| Arc::clone(&identity.user));
             index.by_user.remove(&(user, id));
         }
+    }
+
+    /// Files a connection under another name and namespace.
+    pub fn refile(&self, id: ConnectionId, user: Option<&str>, namespace: Option<&str>) {
+        let mut index = self.lock();
+        let Some(ById(connection)) = index.by_id.get(&id) else {
+            return;
+        };
+        let name = || connection.with_identity(|identity| Arc::clone(&identity.user));
+        let before = name();
+        connection.rename(user, namespace);
+        let after = name();
+        index.by_user.remove(&(before, id));
+        index.by_user.insert((after, id));
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
@@ -155,33 +171,38 @@ impl Index {
     }
 }
 
-impl Registration {
-    /// Files the connection under another name and namespace.
-    pub fn refile(&self, user: Option<&str>, namespace: Option<&str>) {
-        let mut index = self.registry.lock();
-        let Some(connection) = index.by_id.get(&self.id).cloned() else {
-            return;
-        };
-        let name = || connection.with_identity(|identity| Arc::clone(&identity.user));
-        let before = name();
-        connection.rename(user, namespace);
-        index.by_user.remove(&(before, self.id));
-        index.by_user.insert((name(), self.id));
+impl Borrow<ConnectionId> for ById {
+    fn borrow(&self) -> &ConnectionId {
+        &self.0.id
     }
 }
+
+impl Ord for ById {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.id.cmp(&other.0.id)
+    }
+}
+
+impl PartialOrd for ById {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for ById {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ById {}
 
 impl Drop for Expected {
     fn drop(&mut self) {
         let mut index = self.registry.lock();
-        if !index.by_id.contains_key(&self.entry.1) {
+        if !index.by_id.contains(&self.entry.1) {
             index.by_user.remove(&self.entry);
         }
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.registry.remove(self.id);
     }
 }
 
@@ -191,7 +212,7 @@ mod tests {
     use crate::identity::{Identity, Token};
     use crate::selector::{Access, Criteria};
 
-    fn connect(registry: &Arc<Registry>, user: &str, token: Token) -> (Registration, ConnectionId) {
+    fn connect(registry: &Registry, user: &str, token: Token) -> ConnectionId {
         let identity = Identity {
             user: user.into(),
             namespace: None,
@@ -199,7 +220,8 @@ mod tests {
         };
         let id = ConnectionId::random();
         let connection = Connection::new(id, identity, None, None);
-        (registry.insert(Arc::new(connection)), id)
+        registry.insert(Arc::new(connection));
+        id
     }
 
     fn select(registry: &Registry, criteria: Criteria) -> Vec<ConnectionId> {
@@ -217,10 +239,10 @@ mod tests {
 
     #[test]
     fn criteria_intersect() {
-        let registry = Arc::new(Registry::default());
-        let (_a, private) = connect(&registry, "ann", Token::Private("t".into()));
-        let (_b, public) = connect(&registry, "ann", Token::random());
-        let (_c, other) = connect(&registry, "bob", Token::random());
+        let registry = Registry::default();
+        let private = connect(&registry, "ann", Token::Private("t".into()));
+        let public = connect(&registry, "ann", Token::random());
+        let other = connect(&registry, "bob", Token::random());
         let by_user = Criteria {
             users: Some(users(&["ann"])),
             ..Criteria::default()
@@ -266,10 +288,10 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_registration_is_gone_and_a_refiled_one_is_found() {
-        let registry = Arc::new(Registry::default());
-        let (registration, id) = connect(&registry, "", Token::random());
-        registration.refile(Some("ann"), Some("space"));
+    fn a_removed_connection_is_gone_and_a_refiled_one_is_found() {
+        let registry = Registry::default();
+        let id = connect(&registry, "", Token::random());
+        registry.refile(id, Some("ann"), Some("space"));
         assert_eq!(registry.count(""), 0);
         assert_eq!(registry.count("ann"), 1);
         let namespace = Criteria {
@@ -277,17 +299,17 @@ mod tests {
             ..Criteria::default()
         };
         assert_eq!(select(&registry, namespace), [id]);
-        drop(registration);
+        registry.remove(id);
         assert!(registry.is_empty());
         assert_eq!(registry.count("ann"), 0);
     }
 
     #[test]
     fn a_walk_sees_everyone_once() {
-        let registry = Arc::new(Registry::default());
-        let _held: Vec<_> = (0..25)
-            .map(|_| connect(&registry, "", Token::random()))
-            .collect();
+        let registry = Registry::default();
+        for _ in 0..25 {
+            connect(&registry, "", Token::random());
+        }
         let (mut seen, mut after) = (0, None);
         loop {
             after = registry.walk(after, 10, |_| seen += 1);

@@ -154,6 +154,8 @@ impl Server {
             .filter(|_| matches!(entrance, Entrance::Clients))
     }
 
+    /// The rare ways are boxed: hyper moves this future, as large as its largest way, with each
+    /// request.
     async fn route(
         &self,
         entrance: Entrance,
@@ -169,7 +171,7 @@ impl Server {
                 .map(ServerBody::own),
             // What is no WebSocket is the app's, also at our path.
             Some(upstream) if !(ours && is_websocket(request.headers())) => {
-                let mut response = upstream.forward(request).await;
+                let mut response = Box::pin(upstream.forward(request)).await;
                 if self.gateway.is_draining() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);
@@ -185,7 +187,7 @@ impl Server {
 
     async fn upgrade(&self, peer: SocketAddr, request: Request<Incoming>) -> Reply {
         if self.open.load(Ordering::Acquire) {
-            return self.door.serve(peer, request).await;
+            return Box::pin(self.door.serve(peer, request)).await;
         }
         let Refused { label, reply } = try_again("recovering", "the gateway is starting");
         self.gateway.metrics.refused(label);

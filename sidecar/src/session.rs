@@ -24,7 +24,6 @@ use crate::gateway::Admission;
 use crate::inbound::{self, Inbound};
 use crate::metrics::MessageType;
 use crate::read_buffer;
-use crate::registry::Registration;
 use crate::ws::{self, CloseReason, Frame};
 use lane::{Lane, Step};
 use rate::Rate;
@@ -33,26 +32,27 @@ use socket::{Read, Socket};
 pub struct Session<S, T: Transport> {
     gateway: Admission<T>,
     connection: Arc<Connection>,
-    /// `None` once the connection is closing: then nobody finds it any more.
-    registration: Option<Registration>,
     socket: Socket<S>,
     lane: Lane,
     rate: Rate,
     /// What this session has taken from the common budget for messages on their way in.
     charged: usize,
+    /// Not once the connection is closing: then nobody finds it any more.
+    registered: bool,
     /// A frame that cannot be; the connection ends once all that came before it is answered.
     broken: Option<Box<CloseReason>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
-    /// `early` are bytes that came behind the upgrade request.
+    /// `early` are bytes that came behind the upgrade request. Boxed, because a task of its own
+    /// size takes memory in steps of 128 bytes.
     pub fn new(
         gateway: Admission<T>,
         connection: Connection,
         request: OpenRequest,
         stream: S,
         early: &[u8],
-    ) -> Self {
+    ) -> Box<Self> {
         let connection = Arc::new(connection);
         let now = gateway.now_ms();
         connection.seen(now);
@@ -60,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         if let Some(journal) = &gateway.journal {
             journal.opened(&connection);
         }
-        let registration = Some(gateway.registry.insert(Arc::clone(&connection)));
+        gateway.registry.insert(Arc::clone(&connection));
         if gateway.is_draining() {
             // Too late to be found by the drain's walk over the registry, perhaps.
             let code = gateway.settings.drain.code.0;
@@ -72,16 +72,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             Lane::leading_nowhere()
         };
         let rate = Rate::new(gateway.settings.limits.message_rate, now);
-        Self {
+        Box::new(Self {
             gateway,
             connection,
-            registration,
             socket: Socket::new(stream, early),
             lane,
             rate,
             charged: 0,
+            registered: true,
             broken: None,
-        }
+        })
     }
 
     /// One round over everything; whether there may be more to do at once.
@@ -283,10 +283,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     }
 
     fn rename(&self, user: Option<&str>, namespace: Option<&str>) {
-        match &self.registration {
-            Some(registration) => registration.refile(user, namespace),
+        if self.registered {
+            let id = self.connection.id;
+            self.gateway.registry.refile(id, user, namespace);
+        } else {
             // Closing: nobody finds it any more, but the app still hears of it.
-            None => self.connection.rename(user, namespace),
+            self.connection.rename(user, namespace);
         }
         if let Some(journal) = &self.gateway.journal {
             journal.opened(&self.connection);
@@ -314,7 +316,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     /// app's close callback is on its way; the client's side ends by itself. Only the first
     /// reason counts.
     fn begin_close(&mut self, reason: &CloseReason) {
-        if self.registration.take().is_none() {
+        if !self.unregister() {
             return;
         }
         debug!(connection = %self.connection.id, reason = reason.label(), "closing");
@@ -363,8 +365,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Future for Session<S, T> {
     }
 }
 
+impl<S, T: Transport> Session<S, T> {
+    /// Whether it was still to be found.
+    fn unregister(&mut self) -> bool {
+        let registered = std::mem::replace(&mut self.registered, false);
+        if registered {
+            self.gateway.registry.remove(self.connection.id);
+        }
+        registered
+    }
+}
+
 impl<S, T: Transport> Drop for Session<S, T> {
     fn drop(&mut self) {
+        self.unregister();
         self.connection.shut(true, &self.gateway.budget);
         self.gateway.budget.give_back(self.charged);
     }
@@ -375,5 +389,22 @@ fn kind_of(message: &ClientMessage) -> MessageType {
         ClientMessage::Json { .. } => MessageType::Json,
         ClientMessage::Text(_) => MessageType::Text,
         ClientMessage::Binary(_) => MessageType::Binary,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::{Connection, Session};
+    use crate::callback::client::AppClient;
+
+    /// With the two counts of its `Arc`; 192 and 224 are sizes that allocators have.
+    #[test]
+    fn an_idle_session_is_small() {
+        let connection = size_of::<Connection>() + 2 * size_of::<usize>();
+        assert!(connection <= 192, "a connection is {connection} bytes");
+        let session = size_of::<Session<TcpStream, AppClient>>();
+        assert!(session <= 224, "a session is {session} bytes");
     }
 }

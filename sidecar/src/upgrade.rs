@@ -103,9 +103,11 @@ impl Door {
         };
         // Again, as the app may have taken its time.
         self.check_open()?;
+        let cookies = identify::cookie_header(request.headers());
         let identity = identify::identity(
             request,
             &self.gateway.settings.identity,
+            cookies.as_ref(),
             claimed,
             hook.as_ref(),
         );
@@ -113,7 +115,7 @@ impl Door {
             .and_then(|hook| hook.protocol)
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
-        let (head, connection) = describe(request, identity);
+        let (head, connection) = describe(request, identity, cookies);
         let expected = self.check_user(&connection)?;
         let sessions = self.sessions.clone();
         let enter = async move {
@@ -269,19 +271,22 @@ fn first_offered(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(first).ok()
 }
 
-fn describe<B>(request: &Request<B>, identity: Identity) -> (OpenRequest, Connection) {
+fn describe<B>(
+    request: &Request<B>,
+    identity: Identity,
+    cookies: Option<Arc<[u8]>>,
+) -> (OpenRequest, Connection) {
     let headers = request.headers();
     let text = |name| {
         headers
             .get(name)
             .map(|value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into())
     };
-    let cookie = identify::cookie_header(headers);
     let connection = Connection::new(
         ConnectionId::random(),
         identity,
         text(header::USER_AGENT),
-        cookie,
+        cookies,
     );
     let head = OpenRequest {
         path: request.uri().path().to_owned(),

@@ -45,7 +45,7 @@ fn an_idle_connection_keeps_little() {
         world.open_on(wires).await;
         let change = region.change();
         let kept = change.bytes_allocated - change.bytes_deallocated;
-        within("bytes per idle connection", kept / MANY, 1_600);
+        within("bytes per idle connection", kept / MANY, 1_500);
     });
 }
 
@@ -106,7 +106,7 @@ fn a_recipient_of_a_broadcast_allocates_next_to_nothing() {
         within(
             "bytes allocated per recipient",
             change.bytes_allocated / deliveries,
-            340,
+            200,
         );
     });
 }

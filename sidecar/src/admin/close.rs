@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
+use serde::Serialize;
 
 use super::Refusal;
 use super::body::{BodyError, Fields};
@@ -11,13 +11,23 @@ use crate::gateway::Gateway;
 use crate::selector::{Criteria, Selector};
 use crate::ws::CloseReason;
 
-pub(super) fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, body: &[u8]) -> Result<Json, Refusal> {
+#[derive(Serialize)]
+pub(super) struct Closed {
+    matched: usize,
+}
+
+pub(super) fn serve<T: Transport>(
+    gateway: &Arc<Gateway<T>>,
+    body: &[u8],
+) -> Result<Closed, Refusal> {
     let (selector, reason) = parse(body).map_err(|error| Refusal::bad(error.to_string()))?;
     let connections = gateway.registry.select(&selector);
     for connection in &connections {
         connection.close(reason.clone());
     }
-    Ok(serde_json::json!({"matched": connections.len()}))
+    Ok(Closed {
+        matched: connections.len(),
+    })
 }
 
 fn parse(body: &[u8]) -> Result<(Selector, CloseReason), BodyError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use super::{Answer, Refusal};
+use super::Refusal;
 use crate::callback::Transport;
 use crate::connection::Connection;
 use crate::gateway::Gateway;
@@ -26,10 +26,11 @@ struct User {
     public: Vec<Json>,
 }
 
+/// The users, and where the next page begins.
 pub(super) fn serve<T: Transport>(
     gateway: &Arc<Gateway<T>>,
     query: &str,
-) -> Result<Answer, Refusal> {
+) -> Result<(Vec<Json>, Option<String>), Refusal> {
     let query = Query::parse(query)?;
     let page = query.limit.unwrap_or(usize::MAX);
     let mut users: BTreeMap<Arc<str>, User> = BTreeMap::new();
@@ -53,10 +54,7 @@ pub(super) fn serve<T: Transport>(
         .into_iter()
         .map(|(name, user)| user.to_json(&name))
         .collect();
-    Ok(Answer {
-        data,
-        next: next.map(|id| id.to_string()),
-    })
+    Ok((data, next.map(|id| id.to_string())))
 }
 
 fn add(users: &mut BTreeMap<Arc<str>, User>, connection: &Connection) {

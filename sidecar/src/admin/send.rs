@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use serde_json::Value as Json;
-
 use super::Refusal;
 use super::body::{BodyError, Fields};
 use crate::callback::Transport;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Sent};
 
 pub(super) async fn serve<T: Transport>(
     gateway: &Arc<Gateway<T>>,
     body: &[u8],
-) -> Result<Json, Refusal> {
+) -> Result<Sent, Refusal> {
     let (selector, message) = parse(body).map_err(|error| Refusal::bad(error.to_string()))?;
-    let sent = gateway.broadcast(&selector, message).await;
-    Ok(serde_json::json!({"matched": sent.matched, "queued": sent.queued, "dropped": sent.dropped}))
+    Ok(gateway.broadcast(&selector, message).await)
 }
 
 fn parse(body: &[u8]) -> Result<(crate::selector::Selector, crate::ws::Message), BodyError> {

@@ -17,8 +17,8 @@ pub(super) struct Socket<S> {
     /// `None` once the client's side is over.
     stream: Option<S>,
     pub(super) decoder: Decoder,
-    /// The rest of what is being written.
-    writing: Bytes,
+    /// The rest of what the client has not taken in one go.
+    writing: Option<Box<Bytes>>,
     /// What was read but not decoded, because the lane was full.
     stash: Option<Box<[u8]>>,
     /// Nothing can be written any more.
@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Self {
             stream: Some(stream),
             decoder: Decoder::default(),
-            writing: Bytes::new(),
+            writing: None,
             stash: (!early.is_empty()).then(|| early.into()),
             deaf: false,
             closing: None,
@@ -78,14 +78,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.closing = None;
         self.stash = None;
         self.decoder = Decoder::default();
-        self.writing = Bytes::new();
+        self.writing = None;
     }
 
     /// The client takes nothing any more. What it sent before it left is still to be read: a
     /// last message and a hang-up must not become a hang-up.
     pub(super) fn stop_writing(&mut self) {
         self.deaf = true;
-        self.writing = Bytes::new();
+        self.writing = None;
         if self.is_closing() {
             self.drop_stream();
         }
@@ -134,24 +134,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let Some(stream) = self.stream.as_mut().filter(|_| !self.deaf) else {
             return Ok(());
         };
-        loop {
-            if self.writing.is_empty() {
-                let next = connection
-                    .take_outgoing(budget)
-                    .or_else(|| self.closing.as_mut()?.frame.take());
-                match next {
-                    Some(next) => self.writing = next,
-                    None => break,
+        let mut rest = self.writing.take().map(|rest| *rest);
+        while let Some(mut frame) = rest
+            .take()
+            .or_else(|| connection.take_outgoing(budget))
+            .or_else(|| self.closing.as_mut()?.frame.take())
+        {
+            match Pin::new(&mut *stream).poll_write(context, &frame) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(count)) => frame.advance(count),
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.writing = Some(Box::new(frame));
+                    return Ok(());
                 }
             }
-            match Pin::new(&mut *stream).poll_write(context, &self.writing) {
-                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(count)) => self.writing.advance(count),
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => return Ok(()),
-            }
+            rest = Some(frame).filter(|frame| !frame.is_empty());
         }
-        self.writing = Bytes::new();
         if let Some(closing) = self
             .closing
             .as_mut()

@@ -2,6 +2,7 @@
 //! name in the URL that the hook allowed; else nobody.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +10,7 @@ use http::{HeaderMap, Request, header};
 use stanza::settings;
 
 use super::hook::HookAnswer;
-use crate::identity::{Identity, Token};
+use crate::identity::{Identity, Part, Token};
 
 /// The cookie that Olares' edge sets.
 const TOKEN_COOKIE: &str = "auth_token";
@@ -28,6 +29,7 @@ pub fn drop_untrusted(headers: &mut HeaderMap, peer: SocketAddr, settings: &sett
 pub fn identity<B>(
     request: &Request<B>,
     settings: &settings::Identity,
+    cookies: Option<&Arc<[u8]>>,
     claimed: Option<String>,
     hook: Option<&HookAnswer>,
 ) -> Identity {
@@ -42,8 +44,9 @@ pub fn identity<B>(
     let namespace = hook
         .and_then(|hook| hook.namespace.clone())
         .or_else(|| query_namespace(request));
-    let token = cookie(headers, TOKEN_COOKIE)
-        .map_or_else(Token::random, |token| Token::Private(token.into()));
+    let token = cookies
+        .and_then(token)
+        .map_or_else(Token::random, Token::Private);
     Identity {
         user: user.into(),
         namespace: namespace.map(Into::into),
@@ -64,7 +67,7 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str
 }
 
 /// All of the client's cookies as one header (RFC 6265 §5.4 joins with a semicolon).
-pub(super) fn cookie_header(headers: &HeaderMap) -> Option<Box<[u8]>> {
+pub(super) fn cookie_header(headers: &HeaderMap) -> Option<Arc<[u8]>> {
     let mut all = headers.get_all(header::COOKIE).iter();
     let first = all.next()?;
     let mut joined = first.as_bytes().to_vec();
@@ -73,6 +76,26 @@ pub(super) fn cookie_header(headers: &HeaderMap) -> Option<Box<[u8]>> {
         joined.extend_from_slice(next.as_bytes());
     }
     Some(joined.into())
+}
+
+/// The value of the first cookie of Olares' name in a Cookie header.
+fn token(cookies: &Arc<[u8]>) -> Option<Part> {
+    let mut start = 0;
+    for pair in cookies.split(|&byte| byte == b';') {
+        let (next, pair) = (start + pair.len() + 1, pair.trim_ascii_end());
+        let value = pair
+            .trim_ascii_start()
+            .strip_prefix(TOKEN_COOKIE.as_bytes());
+        let value = value.and_then(|rest| rest.strip_prefix(b"="));
+        if let Some(value) = value.filter(|value| !value.is_empty() && value.is_ascii()) {
+            let end = start + pair.len();
+            let quoted = value.len() > 1 && value.starts_with(b"\"") && value.ends_with(b"\"");
+            let quote = usize::from(quoted);
+            return Part::new(cookies, end - value.len() + quote..end - quote);
+        }
+        start = next;
+    }
+    None
 }
 
 fn header_user(headers: &HeaderMap, settings: &settings::Identity) -> Option<String> {
@@ -121,7 +144,8 @@ mod tests {
         let settings = settings::Identity::default();
         let mut request = request(headers);
         drop_untrusted(request.headers_mut(), peer.parse().unwrap(), &settings);
-        identity(&request, &settings, None, hook)
+        let cookies = cookie_header(request.headers());
+        identity(&request, &settings, cookies.as_ref(), None, hook)
     }
 
     #[test]
@@ -155,6 +179,13 @@ mod tests {
         );
         assert!(with.token.equals("secret"));
         assert!(!with.token.is_public());
+        let two = [
+            ("cookie", "a=b"),
+            ("cookie", "auth_token=\"s=1\" ;auth_token=t"),
+        ];
+        assert!(identify("10.0.0.1:1", &two, None).token.equals("s=1"));
+        let empty = [("cookie", "auth_token=; xauth_token=u")];
+        assert!(identify("10.0.0.1:1", &empty, None).token.is_public());
         assert!(identify("10.0.0.1:1", &[], None).token.is_public());
         assert_eq!(with.namespace.as_deref(), Some("space"));
     }
