@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{floor, process, run, sessions};
+use crate::{codec, floor, process, run, sessions};
 
 /// What a connection and a message cost the gateway, beside its peers and the kernel's floor.
 #[derive(Parser)]
@@ -66,6 +66,9 @@ enum Inner {
     /// Serves as the floor of a fan-out
     #[command(hide = true)]
     Floor { port: u16 },
+    /// Frames without sockets: prints what they took
+    #[command(hide = true)]
+    Codec { peer: String },
     /// The gateway's sessions in memory: prints what they took
     #[command(hide = true)]
     Sessions { count: usize },
@@ -76,6 +79,7 @@ pub(crate) fn main() -> anyhow::Result<()> {
     match cli.inner {
         Some(Inner::Pinned { core, command }) => process::become_pinned(core, &command),
         Some(Inner::Floor { port }) => floor::serve(port),
+        Some(Inner::Codec { peer }) => codec::main(&peer),
         Some(Inner::Sessions { count }) => sessions::main(count),
         None => run::main(&cli.run),
     }

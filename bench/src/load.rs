@@ -46,6 +46,8 @@ pub(crate) enum Load {
     Heartbeat(usize),
     /// So many sessions without sockets, in one process.
     Sessions(usize),
+    /// Frames in memory: no sockets, no tasks, no app.
+    Codec,
     /// GET on kept connections, to an app behind the server.
     Proxy,
 }
@@ -82,7 +84,7 @@ impl Load {
             loads.extend([100, 1_000, 10_000, 19_000].map(Self::Heartbeat));
             loads.extend([10_000, 100_000, 1_000_000].map(Self::Sessions));
         }
-        loads.push(Self::Proxy);
+        loads.extend([Self::Proxy, Self::Codec]);
         loads
     }
 
@@ -99,6 +101,7 @@ impl Load {
             Self::Heartbeat(_) => "heartbeat",
             Self::Sessions(_) => "sessions",
             Self::Proxy => "proxy",
+            Self::Codec => "codec",
         }
     }
 
@@ -111,7 +114,7 @@ impl Load {
             | Self::Storm(count)
             | Self::Heartbeat(count)
             | Self::Sessions(count) => format!("{} {count}", self.family()),
-            Self::Churn | Self::SlowHandler | Self::Proxy => self.family().to_owned(),
+            Self::Churn | Self::SlowHandler | Self::Proxy | Self::Codec => self.family().to_owned(),
         }
     }
 
@@ -120,6 +123,7 @@ impl Load {
         match self {
             Self::Proxy => peer.proxies(),
             Self::Sessions(_) => peer == Peer::Gateway,
+            Self::Codec => matches!(peer, Peer::Gateway | Peer::Tungstenite),
             Self::RoundTrip(_) | Self::SlowHandler => peer.takes_callbacks(),
             Self::Churn | Self::Storm(_) | Self::Stalled(_) => {
                 matches!(peer, Peer::Gateway | Peer::NodeWs | Peer::Midway)
@@ -151,7 +155,7 @@ impl Load {
             Self::Storm(count) => storm::measure(world, count),
             Self::Heartbeat(count) => heartbeat::measure(world, count),
             Self::Proxy => proxy::measure(world),
-            Self::Sessions(_) => bail!("there are no sockets to measure"),
+            Self::Sessions(_) | Self::Codec => bail!("there are no sockets to measure"),
         }
     }
 }

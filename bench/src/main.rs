@@ -7,8 +7,10 @@
 )]
 
 mod cli;
+mod codec;
 mod engine;
 mod floor;
+mod inner;
 mod load;
 mod machine;
 mod net;

@@ -34,6 +34,7 @@ pub(crate) enum Peer {
     Nchan,
     Nginx,
     Envoy,
+    Tungstenite,
     Floor,
 }
 
@@ -46,7 +47,7 @@ pub(crate) enum Role {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Gateway,
         Self::NodeWs,
         Self::Midway,
@@ -54,6 +55,7 @@ impl Peer {
         Self::Nchan,
         Self::Nginx,
         Self::Envoy,
+        Self::Tungstenite,
         Self::Floor,
     ];
 
@@ -66,6 +68,7 @@ impl Peer {
             Self::Nchan => "nchan",
             Self::Nginx => "nginx",
             Self::Envoy => "envoy",
+            Self::Tungstenite => "tungstenite",
             Self::Floor => "floor",
         }
     }
@@ -104,7 +107,7 @@ impl Peer {
             Self::Nchan => debian::install("libnginx-mod-nchan", &[nginx::NCHAN]),
             Self::Nginx => debian::install("nginx-light", &[nginx::PROGRAM]),
             Self::Envoy => envoy::install(setup),
-            Self::Gateway | Self::Floor => Ok(()),
+            Self::Gateway | Self::Tungstenite | Self::Floor => Ok(()),
         }
     }
 
@@ -127,6 +130,8 @@ impl Peer {
             Self::Nginx => nginx::start_proxy(&mut server, app),
             Self::Envoy => envoy::start(setup, &mut server, app),
             Self::Floor => floor::start(&mut server),
+            // A library: its load starts no server.
+            Self::Tungstenite => bail!("tungstenite is no server"),
         }?;
         let ready = match role {
             Role::Sockets => wait_until_ready(engine),

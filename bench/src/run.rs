@@ -10,7 +10,7 @@ use crate::engine::Engine;
 use crate::load::{Load, Metrics, Pace, World};
 use crate::machine::Machine;
 use crate::peer::{Peer, Setup};
-use crate::{process, report, sessions};
+use crate::{codec, process, report, sessions};
 
 /// One load on one server, once.
 #[derive(Clone, Debug)]
@@ -115,8 +115,10 @@ fn prepare(peers: &[Peer], setup: &Setup, results: &mut Results) -> Vec<Peer> {
 }
 
 fn measure(load: Load, peer: Peer, setup: &Setup, pace: Pace) -> anyhow::Result<Metrics> {
-    if let Load::Sessions(count) = load {
-        return sessions::measure(setup.server_core, count);
+    match load {
+        Load::Sessions(count) => return sessions::measure(setup.server_core, count),
+        Load::Codec => return codec::measure(setup.server_core, peer),
+        _ => {}
     }
     let mut engine = Engine::new()?;
     let server = peer.start(setup, &mut engine, load.role())?;

@@ -3,17 +3,14 @@
 //! Registry, sweep, fan-out and the sessions themselves are the gateway's; the client is silent,
 //! and the app answers at once.
 
-use std::fs;
 use std::io;
 use std::pin::Pin;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use nix::time::ClockId;
 use serde::{Deserialize, Serialize};
 use stanza::field::{AppPort, UrlPath};
 use stanza::{CallbackTarget, settings};
@@ -28,6 +25,7 @@ use ws_gateway::selector::{Criteria, Selector};
 use ws_gateway::session::Session;
 use ws_gateway::ws::{CloseReason, Message};
 
+use crate::inner::{self, cpu, resident};
 use crate::load::Metrics;
 
 /// What the inner process prints.
@@ -44,14 +42,7 @@ struct Figures {
 
 /// Measures in a process of its own, whose memory is nobody else's.
 pub(crate) fn measure(core: usize, count: usize) -> anyhow::Result<Metrics> {
-    let program = std::env::current_exe()?;
-    let output = Command::new(&program)
-        .args(["pinned", &core.to_string()])
-        .arg(&program)
-        .args(["sessions", &count.to_string()])
-        .output()?;
-    let figures: Figures = serde_json::from_slice(&output.stdout)
-        .with_context(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())?;
+    let figures: Figures = inner::run(core, &["sessions", &count.to_string()])?;
     Ok(Metrics::from([
         ("bytes", figures.bytes),
         ("cpu_open", figures.cpu_open),
@@ -83,30 +74,30 @@ async fn run(count: usize) -> anyhow::Result<Figures> {
     let (memory, cpu) = (resident()?, cpu()?);
     world.open(count).await;
     let (cpu_open, bytes) = (
-        self::cpu()?.saturating_sub(cpu),
+        inner::cpu()?.saturating_sub(cpu),
         resident()?.saturating_sub(memory),
     );
 
     let heartbeat = tokio::spawn(ws_gateway::heartbeat::run(Arc::clone(&world.gateway)));
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let cpu = self::cpu()?;
+    let cpu = inner::cpu()?;
     tokio::time::sleep(Duration::from_secs(1) * SWEEPS).await;
-    let swept = self::cpu()?.saturating_sub(cpu);
+    let swept = inner::cpu()?.saturating_sub(cpu);
     heartbeat.abort();
 
     let rounds = (1_000_000 / count).clamp(3, 50);
     world.to_all().await?;
-    let cpu = self::cpu()?;
+    let cpu = inner::cpu()?;
     for _ in 0..rounds {
         world.to_all().await?;
     }
-    let fanned = self::cpu()?.saturating_sub(cpu);
+    let fanned = inner::cpu()?.saturating_sub(cpu);
 
     let one = world.to_users().await?;
 
-    let cpu = self::cpu()?;
+    let cpu = inner::cpu()?;
     world.close().await?;
-    let closed = self::cpu()?.saturating_sub(cpu);
+    let closed = inner::cpu()?.saturating_sub(cpu);
     let all = count + 200;
     Ok(Figures {
         bytes: bytes as f64 / count as f64,
@@ -243,19 +234,6 @@ impl World {
 
 fn select(criteria: Criteria) -> anyhow::Result<Selector> {
     Selector::new(criteria).context("it names nobody")
-}
-
-fn cpu() -> anyhow::Result<Duration> {
-    Ok(ClockId::CLOCK_PROCESS_CPUTIME_ID.now()?.into())
-}
-
-fn resident() -> anyhow::Result<u64> {
-    let text = fs::read_to_string("/proc/self/statm")?;
-    let pages = text
-        .split(' ')
-        .nth(1)
-        .context("statm has no second field")?;
-    Ok(pages.parse::<u64>()? * 4096)
 }
 
 /// A client that says nothing, takes everything, and answers a close by going away.

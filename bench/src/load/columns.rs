@@ -80,6 +80,12 @@ const SESSIONS: &[Column] = &[
     column("send to a user, µs", "one"),
     column("CPU µs to close", "cpu_close"),
 ];
+const CODEC: &[Column] = &[
+    column("B/connection", "bytes"),
+    column("B after 60 KB each", "bytes_after_large"),
+    column("a message of 128 B in, ns", "receive"),
+    column("256 B to one of all, ns", "send"),
+];
 const PROXY: &[Column] = &[
     column("CPU µs", "cpu"),
     column("added p50, µs", "added_p50"),
@@ -101,6 +107,7 @@ impl Load {
             Self::Heartbeat(_) => HEARTBEAT,
             Self::Sessions(_) => SESSIONS,
             Self::Proxy => PROXY,
+            Self::Codec => CODEC,
         }
     }
 
@@ -118,6 +125,7 @@ impl Load {
             Self::Storm(count) => format!("{count} clients at the same moment; CPU per client, latency from that moment until a client's upgrade is through, time until the app has heard of all."),
             Self::Heartbeat(count) => format!("{count} open connections, a ping of each every 30 s, watched for longer than the heartbeat's timeout."),
             Self::Sessions(count) => format!("{count} sessions of the gateway in one process, over streams in memory: what grows when the kernel has no part in it."),
+            Self::Codec => "What frames alone cost: the gateway's codec and tungstenite's for 10,000 connections in memory, without sockets, tasks or an app.".to_owned(),
             Self::Proxy => "GET of 1 kB on kept connections, 2,000 a second, through the server to the app; what it adds to the latency of going to the app directly; then 32 at once.".to_owned(),
         }
     }
