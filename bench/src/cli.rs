@@ -31,7 +31,7 @@ pub(crate) struct RunArgs {
     /// Interleaved runs
     #[arg(long, value_name = "N")]
     pub runs: Option<usize>,
-    /// Where a folder named by the date goes, with the tables, every sample and the charts
+    /// Where a folder named by the date goes, with the tables, every sample and the charts; loads measured before on that day and not now are kept
     #[arg(long, value_name = "DIR", default_value = "target/bench")]
     pub out: PathBuf,
     /// The gateway's program

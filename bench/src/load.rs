@@ -88,6 +88,12 @@ impl Load {
         loads
     }
 
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::all(false)
+            .into_iter()
+            .find(|load| load.name() == name)
+    }
+
     /// The family, as `--only` takes it.
     pub(crate) fn family(self) -> &'static str {
         match self {

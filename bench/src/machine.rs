@@ -11,8 +11,6 @@ pub(crate) struct Machine {
     pub kernel: String,
     pub server_core: usize,
     pub load_core: usize,
-    /// What else was running, as the load average of the last minute when the run began.
-    pub load_average: String,
     /// UTC.
     pub date: String,
 }
@@ -23,23 +21,27 @@ impl Machine {
         let model = cpuinfo
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-        let first_word = |path: &str| {
-            let text = fs::read_to_string(path).unwrap_or_default();
-            text.split_whitespace()
-                .next()
-                .unwrap_or("unknown")
-                .to_owned()
-        };
         Self {
             cpu: model.map_or("unknown", |(_, model)| model).to_owned(),
             cores: std::thread::available_parallelism().map_or(1, Into::into),
-            kernel: first_word("/proc/sys/kernel/osrelease"),
+            kernel: first_word("/proc/sys/kernel/osrelease")
+                .unwrap_or_else(|| "unknown".to_owned()),
             server_core,
             load_core,
-            load_average: first_word("/proc/loadavg"),
             date: today(),
         }
     }
+}
+
+/// Of the last minute, this program's own work included: what else was running.
+pub(crate) fn load_average() -> f64 {
+    let average = first_word("/proc/loadavg").and_then(|word| word.parse().ok());
+    average.unwrap_or(0.0)
+}
+
+fn first_word(path: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    text.split_whitespace().next().map(str::to_owned)
 }
 
 fn today() -> String {

@@ -14,18 +14,21 @@ use anyhow::Context;
 use crate::load::Metrics;
 use crate::run::Results;
 
-/// Into a folder named by the date: the tables, every sample, and a chart of each load.
-pub(crate) fn write(results: &Results, out: &Path) -> anyhow::Result<()> {
+/// Into a folder named by the date: the tables, every sample, and a chart of each load. Loads
+/// that were measured on that day before and not now stay as they are.
+pub(crate) fn write(mut results: Results, out: &Path) -> anyhow::Result<()> {
     let dir = out.join(&results.machine.date);
-    if dir.is_dir() {
-        fs::remove_dir_all(&dir)?;
-    }
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
-    let text = markdown::render(results);
+    let samples = dir.join("samples.json");
+    if let Ok(earlier) = fs::read_to_string(&samples) {
+        let earlier = json::read(&earlier).with_context(|| samples.display().to_string())?;
+        results.keep(earlier);
+    }
+    let text = markdown::render(&results);
     fs::write(dir.join("README.md"), &text)?;
-    fs::write(dir.join("samples.json"), json::render(results)?)?;
+    fs::write(samples, json::render(&results)?)?;
     for load in results.loads() {
-        if let Some(svg) = chart::render(results, load) {
+        if let Some(svg) = chart::render(&results, load) {
             fs::write(dir.join(chart::file(load)), svg)?;
         }
     }

@@ -10,14 +10,16 @@ use crate::engine::Engine;
 use crate::load::{Load, Metrics, Pace, World};
 use crate::machine::Machine;
 use crate::peer::{Peer, Setup};
-use crate::{codec, process, report, sessions};
+use crate::{codec, machine, process, report, sessions};
 
 /// One load on one server, once.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Sample {
     pub load: Load,
     pub peer: Peer,
     pub run: usize,
+    /// The machine's when it began.
+    pub load_average: f64,
     pub metrics: Metrics,
 }
 
@@ -33,15 +35,21 @@ pub(crate) struct Results {
 }
 
 impl Results {
-    /// What was measured, in the order it was.
+    /// What was measured.
     pub(crate) fn loads(&self) -> Vec<Load> {
-        let mut loads: Vec<Load> = Vec::new();
-        for sample in &self.samples {
-            if !loads.contains(&sample.load) {
-                loads.push(sample.load);
-            }
-        }
-        loads
+        let measured = |load: &Load| self.samples.iter().any(|sample| sample.load == *load);
+        Load::all(false).into_iter().filter(measured).collect()
+    }
+
+    /// Takes over what was measured earlier of other loads.
+    pub(crate) fn keep(&mut self, earlier: Vec<Sample>) {
+        let now = self.loads();
+        let others = earlier
+            .into_iter()
+            .filter(|sample| !now.contains(&sample.load));
+        self.samples.extend(others);
+        let runs = self.samples.iter().map(|sample| sample.run);
+        self.runs = runs.max().unwrap_or(self.runs);
     }
 }
 
@@ -71,6 +79,7 @@ pub(crate) fn main(args: &RunArgs) -> anyhow::Result<()> {
     for run in 1..=results.runs {
         for &load in &loads {
             for &peer in peers.iter().filter(|&&peer| load.suits(peer)) {
+                let load_average = machine::load_average();
                 match measure(load, peer, &setup, pace) {
                     Ok(metrics) => {
                         eprintln!(
@@ -83,6 +92,7 @@ pub(crate) fn main(args: &RunArgs) -> anyhow::Result<()> {
                             load,
                             peer,
                             run,
+                            load_average,
                             metrics,
                         });
                     }
@@ -95,7 +105,7 @@ pub(crate) fn main(args: &RunArgs) -> anyhow::Result<()> {
             }
         }
     }
-    report::write(&results, &args.out)
+    report::write(results, &args.out)
 }
 
 fn prepare(peers: &[Peer], setup: &Setup, results: &mut Results) -> Vec<Peer> {

@@ -14,7 +14,7 @@ pub(super) fn render(results: &Results) -> String {
     let machine = &results.machine;
     let _ = writeln!(
         text,
-        "{}, Linux {}, {} cores (server on core {}, load on core {}), {}, {} interleaved run{}{}; load average at the start {}.\n",
+        "{}, Linux {}, {} cores (server on core {}, load on core {}), {}, {} interleaved run{}{}.\n",
         machine.cpu,
         machine.kernel,
         machine.cores,
@@ -24,7 +24,6 @@ pub(super) fn render(results: &Results) -> String {
         results.runs,
         if results.runs == 1 { "" } else { "s" },
         if results.quick { ", quick" } else { "" },
-        machine.load_average,
     );
     text.push_str(
         "CPU is user and system time of the server's processes, in µs per operation; latencies are in ms; \
@@ -64,7 +63,15 @@ fn marks(text: &mut String, results: &Results) {
 fn table(text: &mut String, results: &Results, load: Load) {
     let columns = load.columns();
     let _ = writeln!(text, "\n## {}\n\n{}\n", load.name(), load.about());
-    let _ = writeln!(text, "![{}]({})\n", load.name(), chart::file(load));
+    let averages = results.samples.iter().filter(|sample| sample.load == load);
+    let averages = Spread::of(averages.map(|sample| sample.load_average).collect());
+    let _ = writeln!(
+        text,
+        "![{}]({}) *Load average of the machine meanwhile: {}.*\n",
+        load.name(),
+        chart::file(load),
+        averages.map_or_else(String::new, |averages| cell(averages, 1.0)),
+    );
     let heads: Vec<_> = columns.iter().map(|column| column.head).collect();
     let _ = writeln!(text, "| | {} | ratio |", heads.join(" | "));
     let _ = writeln!(text, "|---|{}---|", "---|".repeat(heads.len()));

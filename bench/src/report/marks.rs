@@ -168,6 +168,7 @@ mod tests {
             load,
             peer,
             run,
+            load_average: 0.0,
             metrics: Metrics::from([("cpu", cpu)]),
         };
         Results {
