@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use kube::Client;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::app::AppId;
 use crate::cluster::Cluster;
@@ -57,6 +58,13 @@ impl Controller {
     }
 
     async fn reconcile(&self, id: AppId) -> Result<Option<Duration>, apply::Error> {
+        let started = Instant::now();
+        let outcome = self.look(id).await;
+        self.metrics.reconciled(outcome.is_ok(), started.elapsed());
+        outcome
+    }
+
+    async fn look(&self, id: AppId) -> Result<Option<Duration>, apply::Error> {
         let observed = dereference::dereference(&self.cluster, &id);
         let validated = validate::validate(observed, &self.rules);
         let means = plan::Means {

@@ -4,6 +4,8 @@
 //! and counts it, as the status says the same. One task writes them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -34,7 +36,10 @@ pub struct Notice {
 
 /// The sending end.
 #[derive(Clone)]
-pub struct Notices(mpsc::Sender<Notice>);
+pub struct Notices {
+    sender: mpsc::Sender<Notice>,
+    dropped: Arc<AtomicU64>,
+}
 
 /// The receiving end, to be run as a task.
 pub struct Writer {
@@ -54,7 +59,7 @@ pub fn channel(client: Client, instance: &str) -> (Notices, Writer) {
         recorder: Recorder::new(client, reporter),
         told: HashMap::new(),
     };
-    (Notices(sender), writer)
+    (Notices::new(sender), writer)
 }
 
 impl Notices {
@@ -62,15 +67,29 @@ impl Notices {
         if notice.reason.weight() == Weight::Quiet {
             return;
         }
-        if let Err(error) = self.0.try_send(notice) {
+        if let Err(error) = self.sender.try_send(notice) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
             warn!(%error, "an Event was dropped");
         }
     }
 
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
+    fn new(sender: mpsc::Sender<Notice>) -> Self {
+        let dropped = Arc::default();
+        Self { sender, dropped }
+    }
+
     /// Senders whose receiver is gone, for tests and the command line.
-    #[cfg(test)]
     pub fn nowhere() -> Self {
-        Self(mpsc::channel(1).0)
+        Self::new(mpsc::channel(1).0)
     }
 }
 

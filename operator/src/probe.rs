@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::api::AppManifest;
 use crate::cluster::chain;
+use crate::metrics::Metrics;
 use crate::webhook::PROBE;
 
 /// Until the first answer, and after it.
@@ -35,9 +36,10 @@ impl Probe {
     }
 
     /// Works for ever.
-    pub async fn run(&self, on_change: impl Fn(bool)) {
+    pub async fn run(&self, metrics: &Metrics, on_change: impl Fn(bool)) {
         loop {
             let up = self.ask().await;
+            metrics.probed(up);
             if self.up.send_replace(up) != up {
                 if up {
                     info!("the API server reaches the webhook");

@@ -52,6 +52,13 @@ impl<K: Clone + Eq + Hash + Display> Queue<K> {
         self.wake.notify_one();
     }
 
+    /// How many keys wait though their time has come.
+    pub fn due(&self) -> usize {
+        let now = Instant::now();
+        let due = |at: &&Instant| **at <= now;
+        self.lock().waiting.values().filter(due).count()
+    }
+
     /// Works for ever, `workers` keys at a time. `work` says when it wants the key again.
     pub async fn work<F, E>(&self, workers: usize, work: impl Fn(K) -> F)
     where

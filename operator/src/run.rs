@@ -8,21 +8,25 @@ use anyhow::{Context, anyhow};
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::certificate::Lifetimes;
+use crate::certificate::configuration::Configuration;
 use crate::certificate::entrances::Entrances;
-use crate::certificate::keeper::Keeper;
+use crate::certificate::files::Files;
+use crate::certificate::keeper::{Keeper, Origin};
 use crate::certificate::leaf::Leaf;
+use crate::certificate::own::Own;
 use crate::cluster::{Cluster, chain};
 use crate::controller::{Controller, Repairs, Triggers};
 use crate::events;
 use crate::injection::Rules;
 use crate::lease::Lease;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Watched};
 use crate::ops::{self, Readiness};
 use crate::probe::Probe;
 use crate::queue::Queue;
@@ -42,13 +46,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .await
         .context("no way to an API server")?;
     let cluster = Arc::new(Cluster::default());
-    let metrics = Metrics::default();
     let rules = rules(&client, &settings).await?;
     let (notices, events) = events::channel(client.clone(), &settings.pod_name);
     let triggers = Triggers {
         cluster: Arc::clone(&cluster),
         queue: Arc::new(Queue::default()),
     };
+    let lease = Arc::new(lease(&client, &settings));
+    let metrics = Metrics::new(Watched {
+        cluster: Arc::clone(&cluster),
+        queue: Arc::clone(&triggers.queue),
+        notices: notices.clone(),
+        leading: lease.leading(),
+    });
     let helm = settings.sources.helm_releases.then(|| {
         Arc::new(HelmReleases::new(Writer {
             client: client.clone(),
@@ -63,7 +73,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     tasks.spawn("events", events.run());
 
     let leaf = Arc::new(Leaf::default());
-    let keeper = keeper(&client, &settings, Arc::clone(&leaf), Arc::clone(&cluster));
+    let (of_cluster, of_keeper) = (Arc::clone(&cluster), metrics.clone());
+    let keeper = keeper(&client, &settings, Arc::clone(&leaf), of_cluster, of_keeper);
     let trusted = keeper.trusted();
     tasks.spawn("certificates", async move { keeper.run().await });
 
@@ -97,12 +108,6 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         serve(listener, None, Arc::new(handler), shutdown.clone()),
     );
 
-    let lease = Arc::new(Lease::new(
-        client.clone(),
-        &settings.namespace,
-        &settings.lease,
-        &settings.pod_name,
-    ));
     let probe = Probe::new(client.clone(), &settings.namespace);
     let controller = Controller {
         client,
@@ -110,25 +115,16 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         queue: Arc::clone(&triggers.queue),
         rules,
         notices,
-        metrics,
+        metrics: metrics.clone(),
         repairs: Repairs::default(),
         webhook_up: probe.up(),
     };
-    tasks.spawn("probe", async move { probe.run(|_| triggers.all()).await });
-    let mut leading = lease.leading();
+    tasks.spawn("probe", async move {
+        probe.run(&metrics, |_| triggers.all()).await;
+    });
+    tasks.spawn("controller", control(controller, lease.leading()));
     let leader = Arc::clone(&lease);
     tasks.spawn("lease", async move { leader.run().await });
-    tasks.spawn("controller", async move {
-        controller.cluster.synced().await;
-        // The sender lives in the task above.
-        while leading.wait_for(|leading| *leading).await.is_ok() {
-            info!("controlling");
-            tokio::select! {
-                () = controller.run() => return,
-                _ = leading.wait_for(|leading| !*leading) => info!("standing by"),
-            }
-        }
-    });
 
     let ended = tasks.until(terminated()).await;
     if ended.is_ok() {
@@ -141,6 +137,18 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     shutdown.cancel();
     tasks.close().await;
     ended
+}
+
+/// While this replica leads. The sender lives in the task that keeps the Lease.
+async fn control(controller: Controller, mut leading: watch::Receiver<bool>) {
+    controller.cluster.synced().await;
+    while leading.wait_for(|leading| *leading).await.is_ok() {
+        info!("controlling");
+        tokio::select! {
+            () = controller.run() => return,
+            _ = leading.wait_for(|leading| !*leading) => info!("standing by"),
+        }
+    }
 }
 
 async fn rules(client: &Client, settings: &Settings) -> anyhow::Result<Rules> {
@@ -159,7 +167,23 @@ async fn rules(client: &Client, settings: &Settings) -> anyhow::Result<Rules> {
     Ok(settings.gateway.rules(native))
 }
 
-fn keeper(client: &Client, settings: &Settings, leaf: Arc<Leaf>, cluster: Arc<Cluster>) -> Keeper {
+fn lease(client: &Client, settings: &Settings) -> Lease {
+    let Settings {
+        namespace,
+        lease,
+        pod_name,
+        ..
+    } = settings;
+    Lease::new(client.clone(), namespace, lease, pod_name)
+}
+
+fn keeper(
+    client: &Client,
+    settings: &Settings,
+    leaf: Arc<Leaf>,
+    cluster: Arc<Cluster>,
+    metrics: Metrics,
+) -> Keeper {
     let webhook = &settings.webhook;
     let entrances = Entrances {
         configurations: Api::all(client.clone()),
@@ -168,17 +192,31 @@ fn keeper(client: &Client, settings: &Settings, leaf: Arc<Leaf>, cluster: Arc<Cl
         namespace: settings.namespace.clone(),
         service: webhook.webhook_service.clone(),
     };
-    Keeper::new(
-        client.clone(),
-        &webhook.ca_secret,
-        &webhook.webhook_configuration,
-        Lifetimes {
-            authority: webhook.ca_lifetime,
-            leaf: webhook.certificate_lifetime,
+    let origin = match &webhook.certificates {
+        Some(folder) => Origin::Files(Files {
+            folder: folder.clone(),
+            injected: webhook.ca_bundle_injected,
+        }),
+        None => Origin::Own(Box::new(Own {
+            secrets: Api::namespaced(client.clone(), &settings.namespace),
+            secret: webhook.ca_secret.clone(),
+            lifetimes: Lifetimes {
+                authority: webhook.ca_lifetime,
+                leaf: webhook.certificate_lifetime,
+            },
+        })),
+    };
+    Keeper {
+        origin,
+        configuration: Configuration {
+            api: Api::all(client.clone()),
+            name: webhook.webhook_configuration.clone(),
         },
-        leaf,
         entrances,
-    )
+        leaf,
+        metrics,
+        trusted: watch::Sender::new(false),
+    }
 }
 
 async fn bind(address: std::net::SocketAddr) -> anyhow::Result<TcpListener> {

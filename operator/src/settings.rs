@@ -1,6 +1,7 @@
 //! The operator's own settings: flags, each with its environment variable. The chart sets them.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -93,6 +94,13 @@ pub struct WebhookSettings {
     pub ca_secret: String,
     #[arg(long, env = "WS_OPERATOR_CA_LIFETIME", default_value = "365d", value_parser = humantime::parse_duration)]
     pub ca_lifetime: Duration,
+    /// A folder with tls.crt, tls.key and ca.crt that others write; without it the operator makes
+    /// its own
+    #[arg(long, env = "WS_OPERATOR_CERTIFICATES")]
+    pub certificates: Option<PathBuf>,
+    /// The installed webhook configuration gets its caBundle from somebody else, e.g. cert-manager
+    #[arg(long, env = "WS_OPERATOR_CA_BUNDLE_INJECTED", action = clap::ArgAction::Set, default_value_t = false)]
+    pub ca_bundle_injected: bool,
     #[arg(long, env = "WS_OPERATOR_CERTIFICATE_LIFETIME", default_value = "14d", value_parser = humantime::parse_duration)]
     pub certificate_lifetime: Duration,
 }

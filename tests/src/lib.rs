@@ -4,12 +4,14 @@
 
 pub mod admission;
 pub mod app;
+pub mod authority;
 pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod command;
 pub mod manifest;
 pub mod operator;
+pub mod scrape;
 pub mod settings_page;
 pub mod small;
 pub mod template;

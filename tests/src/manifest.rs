@@ -10,13 +10,16 @@ use crate::wait::{Look, until};
 
 /// The AppManifest `name`, read without the operator's own types: as any other client sees it.
 pub async fn get(namespace: &Namespace, name: &str) -> Result<DynamicObject> {
-    let kind = GroupVersionKind::gvk("ws.olares.com", "v1alpha1", "AppManifest");
-    let resource = ApiResource::from_gvk_with_plural(&kind, "appmanifests");
-    let api: Api<DynamicObject> =
-        Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource);
-    api.get(name)
+    api(namespace)
+        .get(name)
         .await
         .with_context(|| format!("AppManifest {name}"))
+}
+
+pub fn api(namespace: &Namespace) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("ws.olares.com", "v1alpha1", "AppManifest");
+    let resource = ApiResource::from_gvk_with_plural(&kind, "appmanifests");
+    Api::namespaced_with(namespace.client.clone(), &namespace.name, &resource)
 }
 
 /// The condition of that type.

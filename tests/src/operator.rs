@@ -13,10 +13,16 @@ pub const LABELS: &str = "app.kubernetes.io/name=ws-operator";
 
 /// `helm install` with the chart's own values; `WS_IMAGE_*` names other images.
 pub fn install() -> Result<()> {
+    install_with(&[])
+}
+
+/// The same with more words for Helm; what an install before set is not kept.
+pub fn install_with(more: &[&str]) -> Result<()> {
     let chart = root().join("charts/ws-operator").display().to_string();
     let words = [
         "upgrade",
         "--install",
+        "--reset-values",
         "--wait",
         "--timeout",
         "2m",
@@ -27,6 +33,7 @@ pub fn install() -> Result<()> {
     let mut words: Vec<String> = words
         .into_iter()
         .chain(["ws-operator", &chart])
+        .chain(more.iter().copied())
         .map(str::to_owned)
         .collect();
     for (value, variable) in [
@@ -44,6 +51,16 @@ pub fn install() -> Result<()> {
         ));
     }
     helm(words).map(drop)
+}
+
+/// The names of its pods, those that are going left out.
+pub fn pods() -> Result<Vec<String>> {
+    let path =
+        "jsonpath={range .items[*]}{.metadata.name} {.metadata.deletionTimestamp}{'\\n'}{end}";
+    let place = ["-n", NAMESPACE, "get", "pods", "-l", LABELS, "-o", path];
+    let all = kubectl(place)?;
+    let stays = |line: &str| Some(line.strip_suffix(' ')?.to_owned());
+    Ok(all.lines().filter_map(stays).collect())
 }
 
 /// The ServiceAccount that it runs under.

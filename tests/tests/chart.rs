@@ -1,5 +1,9 @@
 //! What the operator's chart says, rendered by the real Helm 4 and 3; no cluster is needed.
 
+#[path = "chart/certificates.rs"]
+mod certificates;
+#[path = "chart/monitoring.rs"]
+mod monitoring;
 #[path = "chart/scheduling.rs"]
 mod scheduling;
 #[path = "chart/schema.rs"]
@@ -25,6 +29,13 @@ fn main() -> ExitCode {
         schema::nonsense_is_refused_by_name,
         schema::sense_is_taken,
         schema::every_value_is_known_to_the_schema,
+        certificates::by_default_they_are_the_operators_own,
+        certificates::ones_own_secret_is_mounted,
+        certificates::cert_manager_makes_them,
+        monitoring::nothing_of_it_by_default,
+        monitoring::the_monitors_find_their_ports,
+        monitoring::the_dashboard_asks_for_numbers_that_exist,
+        monitoring::the_network_policy_lets_in_who_must,
         scheduling::replicas_are_spread_and_kept,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

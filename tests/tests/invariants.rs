@@ -113,7 +113,6 @@ fn few_files_talk_to_the_api_server() {
         "operator/src/source/helm_release.rs",
         "operator/src/events.rs",
         "operator/src/probe.rs",
-        "operator/src/certificate/keeper.rs",
         "operator/src/cli/doctor.rs",
         "operator/src/cli/explain.rs",
         "operator/src/controller.rs",

@@ -39,6 +39,20 @@ ws-operator
 {{ include "ws-operator.fullname" . }}-ca
 {{- end -}}
 
+{{- /* The Secret with a certificate that others make; empty: the operator makes its own. */ -}}
+{{- define "ws-operator.certificates" -}}
+{{- with .Values.certificates -}}
+{{- if and .existingSecret .certManager.enabled -}}
+{{- fail "certificates.existingSecret and certificates.certManager.enabled exclude each other" -}}
+{{- end -}}
+{{- if .certManager.enabled -}}
+{{- include "ws-operator.fullname" $ }}-tls
+{{- else -}}
+{{- .existingSecret -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Olares' edge knows only the entrance's Service. */ -}}
 {{- define "ws-operator.expose" -}}
 {{- if .Values.expose -}}

@@ -82,6 +82,21 @@ impl Authority {
         lifetime: Duration,
         now: OffsetDateTime,
     ) -> Result<Signed, Error> {
+        let (certificate, key, expires) = self.issue(names, lifetime, now)?;
+        let private = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let signing = rustls::crypto::ring::sign::any_supported_type(&private.into())?;
+        Ok(Signed {
+            key: rustls::sign::CertifiedKey::new(vec![certificate.der().clone()], signing),
+            expires,
+        })
+    }
+
+    fn issue(
+        &self,
+        names: &[String],
+        lifetime: Duration,
+        now: OffsetDateTime,
+    ) -> Result<(rcgen::Certificate, KeyPair, OffsetDateTime), Error> {
         let issuer = Issuer::new(self.params()?, KeyPair::from_pem(&self.key)?);
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
@@ -96,13 +111,19 @@ impl Authority {
         params.not_before = now - SKEW;
         params.not_after = (now + lifetime).min(moment(self.expires)?);
         let expires = params.not_after;
-        let certificate = params.signed_by(&key, &issuer)?;
-        let private = PrivatePkcs8KeyDer::from(key.serialize_der());
-        let signing = rustls::crypto::ring::sign::any_supported_type(&private.into())?;
-        Ok(Signed {
-            key: rustls::sign::CertifiedKey::new(vec![certificate.der().clone()], signing),
-            expires,
-        })
+        Ok((params.signed_by(&key, &issuer)?, key, expires))
+    }
+
+    /// The same as files, certificate and key.
+    #[cfg(test)]
+    pub(super) fn sign_pem(
+        &self,
+        names: &[String],
+        lifetime: Duration,
+        now: OffsetDateTime,
+    ) -> Result<(String, String), Error> {
+        let (certificate, key, _) = self.issue(names, lifetime, now)?;
+        Ok((certificate.pem(), key.serialize_pem()))
     }
 
     /// How much of its life is over, from 0 to 1.

@@ -30,6 +30,17 @@ pub struct Entrances {
 }
 
 impl Entrances {
+    /// What the API server calls the webhook.
+    pub(super) fn names(&self) -> [String; 2] {
+        let Self {
+            namespace, service, ..
+        } = self;
+        [
+            format!("{service}.{namespace}.svc"),
+            format!("{service}.{namespace}.svc.cluster.local"),
+        ]
+    }
+
     pub(super) async fn publish(&self, bundle: &str) -> kube::Result<()> {
         // A list that is not complete must not shrink what is there.
         if !self.cluster.services.is_synced() {

@@ -1,211 +1,225 @@
-//! Keeps the CA's Secret, the served leaf and the webhook configuration's caBundle in step.
+//! Keeps the served leaf and the webhook configurations' caBundle in step: with certificates of
+//! our own, or with files that others write.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::ByteString;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Patch, PatchParams, PostParams};
-use kube::{Api, Client};
-use serde_json::json;
+use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::Lifetimes;
-use super::authority::{self, Authorities};
+use super::bundle::{self, Bundle};
+use super::configuration::{Configuration, Present};
 use super::entrances::Entrances;
+use super::files::{self, Files};
 use super::leaf::Leaf;
+use super::own::{self, Own};
 use crate::cluster::chain;
-use crate::names;
+use crate::metrics::{Certificate, Metrics};
 
 /// The shortest and the longest pause between two looks.
 const SOONEST: Duration = Duration::from_secs(1);
 const LATEST: Duration = Duration::from_secs(15);
 /// The pause is so small a part of the shortest lifetime that no step is missed.
 const LOOKS: u32 = 20;
+/// Between two looks at files.
+const LOOK: Duration = Duration::from_secs(5);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("cannot read or write the Secret {name}")]
-    Secret { name: String, source: kube::Error },
     #[error("cannot read or write the webhook configuration {name}")]
     Configuration { name: String, source: kube::Error },
-    #[error("cannot make certificates")]
-    Authority(#[from] authority::Error),
+    #[error(transparent)]
+    Own(#[from] own::Error),
+    #[error("the certificate of before is served on")]
+    Files(#[from] files::Error),
+    #[error(
+        "the webhook configuration {name} has another caBundle than ca.crt: whoever injects it has not done so yet"
+    )]
+    NotInjected { name: String },
+}
+
+/// Where certificates come from.
+pub enum Origin {
+    Own(Box<Own>),
+    Files(Files),
 }
 
 pub struct Keeper {
-    secrets: Api<Secret>,
-    secret: String,
-    configurations: Api<MutatingWebhookConfiguration>,
-    configuration: String,
-    /// The names that the API server calls the webhook by.
-    names: Vec<String>,
-    lifetimes: Lifetimes,
-    leaf: Arc<Leaf>,
-    entrances: Entrances,
+    pub origin: Origin,
+    pub configuration: Configuration,
+    pub entrances: Entrances,
+    pub leaf: Arc<Leaf>,
+    pub metrics: Metrics,
     /// Set once the API server has a bundle that vouches for the served leaf.
-    trusted: watch::Sender<bool>,
+    pub trusted: watch::Sender<bool>,
+}
+
+/// What is remembered from one look to the next.
+#[derive(Default)]
+struct Memory {
+    bundle: Bundle,
+    served: Option<Served>,
 }
 
 /// A leaf certificate in use.
-struct Served {
-    bundle: String,
-    renew: OffsetDateTime,
+enum Served {
+    Own {
+        authorities: Vec<CertificateDer<'static>>,
+        renew: OffsetDateTime,
+    },
+    File {
+        chain: Vec<CertificateDer<'static>>,
+        authorities: Vec<CertificateDer<'static>>,
+    },
 }
 
 impl Keeper {
-    pub fn new(
-        client: Client,
-        secret: &str,
-        configuration: &str,
-        lifetimes: Lifetimes,
-        leaf: Arc<Leaf>,
-        entrances: Entrances,
-    ) -> Self {
-        let Entrances {
-            namespace, service, ..
-        } = &entrances;
-        Self {
-            secrets: Api::namespaced(client.clone(), namespace),
-            secret: secret.to_owned(),
-            configurations: Api::all(client),
-            configuration: configuration.to_owned(),
-            names: vec![
-                format!("{service}.{namespace}.svc"),
-                format!("{service}.{namespace}.svc.cluster.local"),
-            ],
-            lifetimes,
-            leaf,
-            entrances,
-            trusted: watch::Sender::new(false),
-        }
-    }
-
     pub fn trusted(&self) -> watch::Receiver<bool> {
         self.trusted.subscribe()
     }
 
     /// Works for ever. A failure leaves everything as it is and is tried again.
     pub async fn run(&self) {
-        let shortest = self.lifetimes.authority.min(self.lifetimes.leaf);
-        let pause = (shortest / LOOKS).clamp(SOONEST, LATEST);
-        let mut served = None;
+        let pause = match &self.origin {
+            Origin::Own(own) => {
+                let lifetimes = &own.lifetimes;
+                let shortest = lifetimes.authority.min(lifetimes.leaf);
+                (shortest / LOOKS).clamp(SOONEST, LATEST)
+            }
+            Origin::Files(_) => LOOK,
+        };
+        let mut memory = Memory::default();
+        let mut said = String::new();
         loop {
-            match self.tend(&mut served).await {
+            let outcome = match &self.origin {
+                Origin::Own(own) => self.tend_own(own, &mut memory).await,
+                Origin::Files(files) => self.tend_files(files, &mut memory).await,
+            };
+            match outcome {
                 Ok(()) => {
+                    said.clear();
                     self.trusted
                         .send_if_modified(|trusted| !std::mem::replace(trusted, true));
                 }
-                Err(error) => warn!(error = %chain(&error), "certificates will be looked at again"),
+                Err(error) => {
+                    let words = chain(&error);
+                    // Once: files may be wrong until somebody comes.
+                    if words != said {
+                        warn!(error = words, "certificates will be looked at again");
+                        said = words;
+                    }
+                }
             }
             tokio::time::sleep(pause).await;
         }
     }
 
-    async fn tend(&self, served: &mut Option<Served>) -> Result<(), Error> {
+    async fn tend_own(&self, own: &Own, memory: &mut Memory) -> Result<(), Error> {
         let now = OffsetDateTime::now_utc();
-        let authorities = self.authorities(now).await?;
-        let bundle = authorities.bundle();
-        let due = served
-            .as_ref()
-            .is_none_or(|served| served.bundle != bundle || now >= served.renew);
+        let signing = own.authorities(now).await?;
+        let authorities = bundle::parse(signing.bundle().as_bytes());
         // The bundle before the leaf: what we serve is trusted at every moment.
-        self.publish(&bundle).await?;
-        let entrances = &self.entrances;
-        entrances
-            .publish(&bundle)
-            .await
-            .map_err(|source| Error::Configuration {
-                name: entrances.configuration.clone(),
-                source,
-            })?;
+        let present = self.present().await?;
+        self.publish(&present, &authorities, &mut memory.bundle, now, true)
+            .await?;
+        self.metrics
+            .expires(Certificate::Authority, signing.signing.expires());
+        let due = match &memory.served {
+            Some(Served::Own {
+                authorities: before,
+                renew,
+            }) => *before != authorities || now >= *renew,
+            _ => true,
+        };
         if due {
-            let lifetime = self.lifetimes.leaf;
-            let signed = authorities.signing.sign(&self.names, lifetime, now)?;
+            let signed = own.sign(&signing, &self.entrances.names(), now)?;
             let renew = now + (signed.expires - now) * 2 / 3;
-            info!(expires = %signed.expires, "serving a new certificate");
-            self.leaf.set(signed.key);
-            *served = Some(Served { bundle, renew });
+            self.serve(signed.key, signed.expires);
+            memory.served = Some(Served::Own { authorities, renew });
         }
         Ok(())
     }
 
-    /// The Secret's CAs as they should be now; of several replicas one writes, all read. The
-    /// Secret itself is there from the start, empty: whoever installs us also removes it.
-    async fn authorities(&self, now: OffsetDateTime) -> Result<Authorities, Error> {
-        let failed = |source| Error::Secret {
-            name: self.secret.clone(),
-            source,
+    async fn tend_files(&self, files: &Files, memory: &mut Memory) -> Result<(), Error> {
+        let now = OffsetDateTime::now_utc();
+        let found = files.read(&self.entrances.names()[0]);
+        let authorities = match (&found, &memory.served) {
+            (Ok(found), _) => found.authorities.clone(),
+            // What is served goes on being vouched for.
+            (Err(_), Some(Served::File { authorities, .. })) => authorities.clone(),
+            (Err(_), _) => return Ok(found.map(drop)?),
         };
-        loop {
-            let mut secret = self.secrets.get(&self.secret).await.map_err(failed)?;
-            let data = secret.data.take().unwrap_or_default();
-            let lifetime = self.lifetimes.authority;
-            let present = Authorities::from_data(&data).ok();
-            let tended = match &present {
-                Some(present) => present.tended(lifetime, now)?,
-                None => Authorities::new(lifetime, now)?,
-            };
-            if present.as_ref() == Some(&tended) {
-                return Ok(tended);
-            }
-            secret.data = Some(tended.to_data());
-            // With the resourceVersion that was read, so that of two writers one fails.
-            let written = self
-                .secrets
-                .replace(&self.secret, &PostParams::default(), &secret)
-                .await;
-            match written {
-                Ok(_) => {
-                    info!(secret = self.secret, "certificate authorities written");
-                    return Ok(tended);
-                }
-                // Another replica was first: read what it wrote.
-                Err(kube::Error::Api(error)) if error.code == 409 => {}
-                Err(source) => return Err(failed(source)),
+        let present = self.present().await?;
+        self.publish(
+            &present,
+            &authorities,
+            &mut memory.bundle,
+            now,
+            !files.injected,
+        )
+        .await?;
+        if let Some(first) = bundle::expires(&authorities) {
+            self.metrics
+                .expires(Certificate::Authority, first.unix_timestamp());
+        }
+        let found = found?;
+        let vouched = present.trusts(&authorities);
+        match &memory.served {
+            Some(Served::File { chain, .. }) if *chain == found.key.cert => {}
+            // The API server learns of a new bundle a moment after it is written.
+            Some(_) if !vouched => {}
+            _ => {
+                let chain = found.key.cert.clone();
+                self.serve(found.key, found.expires);
+                memory.served = Some(Served::File { chain, authorities });
             }
         }
-    }
-
-    /// Puts the bundle into each webhook of the configuration: that one field and no other, so
-    /// that whoever installs the configuration keeps everything else.
-    async fn publish(&self, bundle: &str) -> Result<(), Error> {
-        let failed = |source| Error::Configuration {
-            name: self.configuration.clone(),
-            source,
-        };
-        let found = self
-            .configurations
-            .get(&self.configuration)
-            .await
-            .map_err(failed)?;
-        let webhooks = found.webhooks.unwrap_or_default();
-        let current = webhooks.iter().all(|webhook| {
-            let bytes = webhook.client_config.ca_bundle.as_ref();
-            bytes.is_some_and(|bytes| bytes.0 == bundle.as_bytes())
-        });
-        if current {
-            return Ok(());
+        if files.injected && !vouched {
+            let name = self.configuration.name.clone();
+            return Err(Error::NotInjected { name });
         }
-        let encoded = ByteString(bundle.as_bytes().to_vec());
-        let webhooks: Vec<_> = webhooks
-            .iter()
-            .map(|webhook| json!({"name": webhook.name, "clientConfig": {"caBundle": encoded}}))
-            .collect();
-        let body = json!({
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "MutatingWebhookConfiguration",
-            "webhooks": webhooks,
-        });
-        let params = PatchParams::apply(names::MANAGER).force();
-        self.configurations
-            .patch(&self.configuration, &params, &Patch::Apply(&body))
-            .await
-            .map_err(failed)?;
-        info!(configuration = self.configuration, "caBundle written");
         Ok(())
     }
+
+    fn serve(&self, key: rustls::sign::CertifiedKey, expires: OffsetDateTime) {
+        info!(%expires, "serving a new certificate");
+        self.leaf.set(key);
+        self.metrics
+            .expires(Certificate::Leaf, expires.unix_timestamp());
+    }
+
+    async fn present(&self) -> Result<Present, Error> {
+        let name = &self.configuration.name;
+        self.configuration
+            .read()
+            .await
+            .map_err(|source| failed(name, source))
+    }
+
+    /// `both`: the installed configuration is ours to keep, beside that for routed namespaces.
+    async fn publish(
+        &self,
+        present: &Present,
+        authorities: &[CertificateDer<'static>],
+        bundle: &mut Bundle,
+        now: OffsetDateTime,
+        both: bool,
+    ) -> Result<(), Error> {
+        let wanted = bundle.merged(authorities, &present.certificates(), now);
+        if both {
+            let Configuration { name, .. } = &self.configuration;
+            let written = self.configuration.write(present, &wanted).await;
+            written.map_err(|source| failed(name, source))?;
+        }
+        let Entrances { configuration, .. } = &self.entrances;
+        let written = self.entrances.publish(&bundle::to_pem(&wanted)).await;
+        written.map_err(|source| failed(configuration, source))
+    }
+}
+
+fn failed(name: &str, source: kube::Error) -> Error {
+    let name = name.to_owned();
+    Error::Configuration { name, source }
 }

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use stanza::node::Node;
 
 /// What is set, and what Helm's message must name.
-const NONSENSE: [(&str, &[&str]); 16] = [
+const NONSENSE: [(&str, &[&str]); 20] = [
     ("=sorces.helm.enabled=false", &["'sorces'"]),
     ("=sources.helm.enable=false", &["/sources/helm", "'enable'"]),
     (
@@ -47,6 +47,22 @@ const NONSENSE: [(&str, &[&str]); 16] = [
     (
         "=certificates.lifetime=14 days",
         &["/certificates/lifetime", "'14 days'"],
+    ),
+    (
+        "=certificates.certManager.issuerRef.nam=x",
+        &["/certificates/certManager/issuerRef", "'nam'"],
+    ),
+    (
+        "=metrics.serviceMonitor.interval=half a minute",
+        &["/metrics/serviceMonitor/interval"],
+    ),
+    (
+        "=networkPolicy.apiServer={apiserver}",
+        &["/networkPolicy/apiServer/0"],
+    ),
+    (
+        "=networkPolicy.metricsFrom[0].namespace=monitoring",
+        &["/networkPolicy/metricsFrom/0", "'namespace'"],
     ),
     (
         "=webhook.timeoutSeconds=60",

@@ -2,11 +2,13 @@
 //! its own ServiceAccount. `make e2e` starts a cluster and runs this in it.
 
 mod alone;
+mod certificates;
 mod codes;
 mod entrance;
 mod examples;
 mod invalid;
 mod kinds;
+mod metrics;
 mod rights;
 mod rollouts;
 mod scope;
@@ -82,6 +84,7 @@ fn trials() -> Vec<Trial> {
         kinds::a_native_sidecar,
         kinds::a_native_sidecar_drains_before_the_app_ends,
         rights::the_operator_is_no_admin,
+        metrics::operator_and_gateway_are_scraped,
         entrance::no_request_fails_with_helm_4,
         entrance::no_request_fails_with_helm_3,
         entrance::a_native_sidecar_in_front_of_a_named_port,
@@ -95,6 +98,7 @@ fn alone_in_this_order() -> Vec<Trial> {
     trials![
         alone::the_leader_is_killed,
         alone::pods_start_without_an_operator,
+        certificates::ones_own_are_replaced_without_a_failed_admission,
         alone::uninstalling_leaves_nothing,
     ]
 }

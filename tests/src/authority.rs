@@ -1,0 +1,44 @@
+//! A certificate authority of the tests' own, as people have one.
+
+use anyhow::Result;
+use base64::Engine;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+
+/// Base64, as Kubernetes shows bytes.
+pub fn decode(text: &str) -> Result<String> {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text)?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Result<Self> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+        Ok(Self { issuer })
+    }
+
+    /// `ca.crt`.
+    pub fn certificate(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// `tls.crt` and `tls.key` of a server until the end of that year.
+    pub fn sign(&self, name: &str, year: i32) -> Result<(String, String)> {
+        let mut params = CertificateParams::new([name.to_owned()])?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_after = rcgen::date_time_ymd(year, 12, 31);
+        let key = KeyPair::generate()?;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok((certificate.pem(), key.serialize_pem()))
+    }
+}

@@ -1,0 +1,116 @@
+//! Whose certificates the webhook serves, and who writes the caBundle.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use e2e::template::{OLDEST, object, refusal, render};
+use serde_json::{Value as Json, json};
+
+const CERT_MANAGER: &str = "=certificates.certManager.enabled=true";
+const HOST: &str = "ws-operator.ws-operator.svc";
+
+fn variable<'a>(objects: &'a [Json], name: &str) -> Result<Option<&'a str>> {
+    let container = object(objects, "Deployment", "")?.pointer("/spec/template/spec/containers/0");
+    let variables = container.and_then(|container| container["env"].as_array());
+    let found = variables
+        .context("no variables")?
+        .iter()
+        .find(|one| one["name"] == name);
+    Ok(found.and_then(|one| one["value"].as_str()))
+}
+
+/// The Secret that is mounted where the operator looks.
+fn mounted(objects: &[Json]) -> Result<&Json> {
+    let pod = &object(objects, "Deployment", "")?["spec"]["template"]["spec"];
+    let mount = &pod["containers"][0]["volumeMounts"][0];
+    ensure!(mount["mountPath"].as_str() == variable(objects, "WS_OPERATOR_CERTIFICATES")?);
+    ensure!(mount["readOnly"] == true);
+    let volume = &pod["volumes"][0];
+    ensure!(volume["name"] == mount["name"]);
+    Ok(&volume["secret"]["secretName"])
+}
+
+/// The verbs on that resource of that name, in whichever role.
+fn verbs(objects: &[Json], resource: &str, name: &str) -> Vec<String> {
+    let rules = objects
+        .iter()
+        .filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role")
+        .filter_map(|role| role["rules"].as_array())
+        .flatten();
+    let has = |list: &Json, word: &str| {
+        list.as_array()
+            .is_some_and(|all| all.iter().any(|one| one == word))
+    };
+    rules
+        .filter(|rule| has(&rule["resources"], resource) && has(&rule["resourceNames"], name))
+        .filter_map(|rule| rule["verbs"].as_array())
+        .flatten()
+        .filter_map(|verb| verb.as_str().map(str::to_owned))
+        .collect()
+}
+
+pub(crate) fn by_default_they_are_the_operators_own(helm: &Path) -> Result<()> {
+    let objects = render(helm, OLDEST, &[])?;
+    ensure!(variable(&objects, "WS_OPERATOR_CERTIFICATES")?.is_none());
+    object(&objects, "Secret", "ws-operator-ca")?;
+    ensure!(verbs(&objects, "secrets", "ws-operator-ca") == ["get", "update"]);
+    ensure!(verbs(&objects, "mutatingwebhookconfigurations", "ws-operator") == ["get", "patch"]);
+    Ok(())
+}
+
+pub(crate) fn ones_own_secret_is_mounted(helm: &Path) -> Result<()> {
+    let objects = render(helm, OLDEST, &["=certificates.existingSecret=webhook-tls"])?;
+    ensure!(mounted(&objects)? == "webhook-tls");
+    ensure!(variable(&objects, "WS_OPERATOR_CA_BUNDLE_INJECTED")? == Some("false"));
+    // The operator needs no right to any Secret for it: the kubelet reads it.
+    ensure!(object(&objects, "Secret", "").is_err());
+    ensure!(verbs(&objects, "secrets", "ws-operator-ca").is_empty());
+    // The caBundle is still the operator's to keep.
+    ensure!(verbs(&objects, "mutatingwebhookconfigurations", "ws-operator") == ["get", "patch"]);
+
+    let words = refusal(helm, &["=certificates.existingSecret=x", CERT_MANAGER])?;
+    ensure!(words.contains("exclude each other"), "{words}");
+    Ok(())
+}
+
+pub(crate) fn cert_manager_makes_them(helm: &Path) -> Result<()> {
+    let objects = render(helm, OLDEST, &[CERT_MANAGER])?;
+    let leaf = &object(&objects, "Certificate", "ws-operator")?["spec"];
+    ensure!(*mounted(&objects)? == leaf["secretName"]);
+    ensure!(leaf["dnsNames"][0] == HOST, "{leaf}");
+    let service = object(&objects, "Service", "")?;
+    ensure!(service["metadata"]["name"] == "ws-operator");
+
+    // Signed by an authority of the release's own.
+    let issuer = &object(&objects, "Issuer", "ws-operator-authority")?["spec"]["ca"];
+    let authority = &object(&objects, "Certificate", "ws-operator-authority")?["spec"];
+    ensure!(leaf["issuerRef"]["name"] == "ws-operator-authority");
+    ensure!(authority["isCA"] == true && authority["secretName"] == issuer["secretName"]);
+    ensure!(authority["secretName"] != leaf["secretName"]);
+
+    // cert-manager writes the caBundle, and the operator may not.
+    let configuration = object(&objects, "MutatingWebhookConfiguration", "ws-operator")?;
+    let annotations = &configuration["metadata"]["annotations"];
+    ensure!(annotations["cert-manager.io/inject-ca-from"] == "ws-operator/ws-operator");
+    ensure!(variable(&objects, "WS_OPERATOR_CA_BUNDLE_INJECTED")? == Some("true"));
+    ensure!(verbs(&objects, "mutatingwebhookconfigurations", "ws-operator") == ["get"]);
+    let entrance = verbs(
+        &objects,
+        "mutatingwebhookconfigurations",
+        "ws-operator-entrance",
+    );
+    ensure!(entrance == ["get", "patch"], "{entrance:?}");
+
+    let issuer = "=certificates.certManager.issuerRef.name=corp,certificates.certManager.issuerRef.kind=ClusterIssuer";
+    let objects = render(helm, OLDEST, &[CERT_MANAGER, issuer])?;
+    ensure!(
+        object(&objects, "Issuer", "").is_err(),
+        "an issuer beside yours"
+    );
+    let leaf = &object(&objects, "Certificate", "")?["spec"];
+    ensure!(
+        leaf["issuerRef"] == json!({"kind": "ClusterIssuer", "name": "corp"}),
+        "{leaf}"
+    );
+    Ok(())
+}
