@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use stanza::CallbackTarget;
 use stanza::settings;
 use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::callback::{Delivery, Target, Transport};
-use crate::connection::Push;
+use crate::connection::{Connection, Push};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -107,33 +108,47 @@ impl<T: Transport> Gateway<T> {
 
     /// Sends one frame, encoded once, to everyone who is selected.
     pub async fn broadcast(&self, selector: &Selector, message: Message) -> Sent {
-        // A large fan-out must not hold the thread for tens of milliseconds.
+        // A large fan-out must not hold the thread for tens of milliseconds, and what it touches
+        // of a connection is still at hand when that one writes.
         const AT_ONCE: usize = 32;
-        let connections = self.registry.select(selector);
-        let mut sent = Sent {
-            matched: connections.len(),
-            ..Sent::default()
-        };
         let frame = message.into_bytes();
-        for chunk in connections.chunks(AT_ONCE) {
-            for connection in chunk {
-                let push = connection.push(
-                    frame.clone(),
-                    sent.matched,
-                    self.settings.limits.outbox.0,
-                    &self.budget,
-                );
-                match push {
-                    Push::Queued => sent.queued += 1,
-                    Push::Closed | Push::Overflow => sent.dropped += 1,
+        let mut sent = Sent::default();
+        if selector.is_everyone() {
+            let recipients = self.registry.len();
+            let (mut piece, mut after) = (Vec::with_capacity(AT_ONCE), None);
+            loop {
+                after = self.registry.walk(after, AT_ONCE, |connection| {
+                    piece.push(Arc::clone(connection))
+                });
+                self.push(&piece, recipients, &frame, &mut sent);
+                piece.clear();
+                if after.is_none() {
+                    break;
                 }
-            }
-            if chunk.len() == AT_ONCE {
                 tokio::task::yield_now().await;
+            }
+        } else {
+            let connections = self.registry.select(selector);
+            for piece in connections.chunks(AT_ONCE) {
+                self.push(piece, connections.len(), &frame, &mut sent);
+                if piece.len() == AT_ONCE {
+                    tokio::task::yield_now().await;
+                }
             }
         }
         self.metrics.sent(sent.queued, sent.dropped);
         sent
+    }
+
+    fn push(&self, to: &[Arc<Connection>], recipients: usize, frame: &Bytes, sent: &mut Sent) {
+        let limit = self.settings.limits.outbox.0;
+        sent.matched += to.len();
+        for connection in to {
+            match connection.push(frame.clone(), recipients, limit, &self.budget) {
+                Push::Queued => sent.queued += 1,
+                Push::Closed | Push::Overflow => sent.dropped += 1,
+            }
+        }
     }
 
     /// From now on nobody is let in.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 /// Opaque to apps; unguessable, so that knowing one's own says nothing about another's.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,8 +40,11 @@ impl ConnectionId {
     /// Below every other.
     pub(crate) const MIN: Self = Self(Uuid::nil());
 
+    /// Begins with the time (RFC 9562 §5.7): the registry then holds connections in the order in
+    /// which they came, and a fan-out walks over memory in the order in which it was taken. 74
+    /// bits are random.
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        Self(Uuid::new_v7(Timestamp::now(NoContext)))
     }
 
     pub fn parse(text: &str) -> Option<Self> {
