@@ -118,7 +118,7 @@ impl<T: Transport> Gateway<T> {
             let (mut piece, mut after) = (Vec::with_capacity(AT_ONCE), None);
             loop {
                 after = self.registry.walk(after, AT_ONCE, |connection| {
-                    piece.push(Arc::clone(connection))
+                    piece.push(Arc::clone(connection));
                 });
                 self.push(&piece, recipients, &frame, &mut sent);
                 piece.clear();
