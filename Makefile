@@ -4,11 +4,11 @@ export WS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ws-operator
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint fmt generate cluster cluster-down bench image fuzz deny clean
+.PHONY: help demo test e2e lint fmt generate cluster cluster-down bench bench-operator image fuzz deny clean
 
 help: ## This list
 	@echo 'WebSockets for any app on Kubernetes by three lines of YAML. README.md is the way in.'; echo
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo; echo 'What is kept is outside the checkout, in $(WS_CACHE); WS_CACHE names another place.'
 
 demo: ## Show a conversation on loopback; KEEP=1 goes on running, CLUSTER=1 is on a real cluster
@@ -37,6 +37,9 @@ cluster-down: ## Remove that cluster without a trace
 
 bench: ## Compare with other gateways (ARGS=--help)
 	@bench/run $(ARGS)
+
+bench-operator: ## Measure the operator with 1,000 apps and 5,000 pods (ARGS=--help)
+	@tests/bench-operator $(ARGS)
 
 image: ## Build both images with docker, or podman (TAG=0.1.0)
 	@engine=$$(command -v docker || command -v podman) || { echo 'make image needs docker or podman' >&2; exit 1; }; \
