@@ -62,6 +62,17 @@ pub fn install(namespace: &Namespace, chart: &Path) -> Result<()> {
     helm_with(namespace, chart, &["install", "--wait", "--timeout", "2m"])
 }
 
+/// `helm install` that does not wait for the pods.
+pub fn begin(namespace: &Namespace, chart: &Path) -> Result<()> {
+    helm_with(namespace, chart, &["install"])
+}
+
+/// Installed or upgraded, whichever it takes.
+pub fn put(namespace: &Namespace, chart: &Path) -> Result<()> {
+    let words = ["upgrade", "--install", "--wait", "--timeout", "2m"];
+    helm_with(namespace, chart, &words)
+}
+
 pub fn upgrade(namespace: &Namespace, chart: &Path) -> Result<()> {
     helm_with(namespace, chart, &["upgrade", "--wait", "--timeout", "2m"])
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use serde_json::Value as Json;
 
 use crate::cluster::Namespace;
@@ -14,6 +14,15 @@ pub async fn get(namespace: &Namespace, name: &str) -> Result<DynamicObject> {
         .get(name)
         .await
         .with_context(|| format!("AppManifest {name}"))
+}
+
+/// The status of every AppManifest of the namespace.
+pub async fn all(namespace: &Namespace) -> Result<Vec<Json>> {
+    let all = api(namespace).list(&ListParams::default()).await?.items;
+    Ok(all
+        .into_iter()
+        .map(|object| object.data.get("status").cloned().unwrap_or_default())
+        .collect())
 }
 
 pub fn api(namespace: &Namespace) -> Api<DynamicObject> {

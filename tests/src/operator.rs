@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::cluster::root;
 use crate::command::{helm, kubectl, look};
+use crate::scrape;
 
 pub const NAMESPACE: &str = "ws-operator";
 pub const LABELS: &str = "app.kubernetes.io/name=ws-operator";
@@ -86,34 +87,13 @@ pub fn program() -> Result<String> {
 }
 
 /// How many pods were admitted so, by all replicas.
-pub fn admissions(decision: &str, reason: &str) -> Result<u64> {
-    let labels = format!("admissions_total{{decision=\"{decision}\",reason=\"{reason}\"}}");
-    let mut sum = 0;
-    for replica in replicas()? {
-        sum += metric(&metrics(&replica)?, &labels);
-    }
-    Ok(sum)
-}
-
-pub fn replicas() -> Result<Vec<String>> {
-    let path = "jsonpath={.items[*].metadata.name}";
-    let names = kubectl(["-n", NAMESPACE, "get", "pods", "-l", LABELS, "-o", path])?;
-    Ok(names.split_whitespace().map(str::to_owned).collect())
-}
-
-/// What a replica counts, by way of the API server.
-pub fn metrics(replica: &str) -> Result<String> {
-    let path = format!("/api/v1/namespaces/{NAMESPACE}/pods/{replica}:8080/proxy/metrics");
-    kubectl(["get", "--raw", &path])
-}
-
-/// The value of one metric in such a text; 0 where it does not stand there.
-pub fn metric(text: &str, name: &str) -> u64 {
-    let name = format!("ws_operator_{name} ");
-    text.lines()
-        .find_map(|line| line.strip_prefix(&name))
-        .and_then(|value| value.parse().ok())
-        .unwrap_or_default()
+pub fn admissions(decision: &str, reason: &str) -> Result<f64> {
+    let name =
+        format!("ws_operator_admissions_total{{decision=\"{decision}\",reason=\"{reason}\"}}");
+    Ok(scrape::operators()?
+        .iter()
+        .filter_map(|samples| samples.get(&name))
+        .sum())
 }
 
 /// Its pods and its log, for messages of failures.

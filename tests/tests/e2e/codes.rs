@@ -106,7 +106,7 @@ pub(crate) async fn the_same_code_everywhere(namespace: Arc<Namespace>) -> Resul
     })
     .await?;
     event(&namespace, "Deployment", "main", "injected", "Normal").await?;
-    ensure!(operator::admissions("inject", "injected")? > 0);
+    ensure!(operator::admissions("inject", "injected")? > 0.0);
     Ok(())
 }
 
@@ -135,7 +135,7 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
     event(namespace, kind, code, code, weight).await?;
 
     ensure!(
-        operator::admissions("skip", code)? > 0,
+        operator::admissions("skip", code)? > 0.0,
         "no metric with this reason"
     );
 

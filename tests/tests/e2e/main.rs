@@ -3,8 +3,10 @@
 
 mod alone;
 mod certificates;
+mod chaos;
 mod codes;
 mod entrance;
+mod errors;
 mod examples;
 mod invalid;
 mod kinds;
@@ -13,6 +15,7 @@ mod rights;
 mod rollouts;
 mod scope;
 mod served;
+mod trust;
 mod untouched;
 
 use std::future::Future;
@@ -79,6 +82,7 @@ fn trials() -> Vec<Trial> {
         rollouts::a_rollout_that_fails_stops_and_recovers,
         rollouts::a_roll_that_does_not_help_is_not_repeated_at_once,
         codes::the_same_code_everywhere,
+        errors::what_the_webhook_cannot_read_gets_in,
         kinds::a_stateful_set,
         kinds::a_daemon_set,
         kinds::a_native_sidecar,
@@ -97,8 +101,13 @@ fn trials() -> Vec<Trial> {
 fn alone_in_this_order() -> Vec<Trial> {
     trials![
         alone::the_leader_is_killed,
+        alone::the_leader_is_killed_in_the_middle_of_a_rollout,
+        alone::only_so_many_restarts_begin_at_once,
+        alone::ten_installs_in_a_row,
         alone::pods_start_without_an_operator,
         certificates::ones_own_are_replaced_without_a_failed_admission,
+        trust::certificates_that_live_for_seconds,
+        chaos::everything_at_once,
         alone::uninstalling_leaves_nothing,
     ]
 }

@@ -186,7 +186,7 @@ pub(crate) async fn a_roll_that_does_not_help_is_not_repeated_at_once(
 }
 
 /// What rolled the Deployment `small` last.
-async fn rollout(namespace: &Namespace) -> Result<String> {
+pub(crate) async fn rollout(namespace: &Namespace) -> Result<String> {
     let object = namespace.api::<Deployment>().get("small").await?;
     let template = object.spec.and_then(|spec| spec.template.metadata);
     let annotations = template.and_then(|metadata| metadata.annotations);

@@ -1,0 +1,77 @@
+//! Errors of ours, provoked where the API server sees them: the object gets in, with a warning
+//! where there is anybody left to give one.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use e2e::cluster::Namespace;
+use e2e::command::kubectl;
+use e2e::small::{Small, apply};
+use e2e::wait::{Look, until};
+use e2e::{admission, manifest, operator};
+use serde_json::{Value as Json, json};
+
+/// A configuration of the tests' own sends the webhook what it cannot make sense of.
+pub(crate) async fn what_the_webhook_cannot_read_gets_in(namespace: Arc<Namespace>) -> Result<()> {
+    let small = Small::deployment("small");
+    apply(&namespace, &[small.service(), small.manifest(&json!({}))])?;
+    manifest::wait_for(&namespace, "small", "Accepted", "True").await?;
+    let name = format!("misdirected-{}", namespace.name);
+    let outcome = misdirected(&namespace, &name).await;
+    kubectl(["delete", "mutatingwebhookconfiguration", &name])?;
+    outcome
+}
+
+async fn misdirected(namespace: &Namespace, name: &str) -> Result<()> {
+    // Another kind than pods, and a path where nobody answers.
+    let entries = [("configmaps", "/pods"), ("secrets", "/nowhere")];
+    let webhooks: Vec<Json> = entries
+        .into_iter()
+        .map(|(resource, path)| entry(namespace, resource, path))
+        .collect::<Result<_>>()?;
+    apply(
+        namespace,
+        &[json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": name}, "webhooks": webhooks,
+        })],
+    )?;
+    let object = |kind| json!({"apiVersion": "v1", "kind": kind, "metadata": {"name": "stranger"}});
+    until("a warning about the ConfigMap", || async {
+        let (_, warnings) =
+            admission::create(namespace, "configmaps", &object("ConfigMap")).await?;
+        let told = |warning: &String| warning.contains("ws-operator: internal-error: ");
+        Ok(Look::when(
+            warnings.iter().any(told),
+            (),
+            format!("{warnings:?}"),
+        ))
+    })
+    .await?;
+    ensure!(operator::admissions("skip", "internal-error")? > 0.0);
+    let (created, _) = admission::create(namespace, "secrets", &object("Secret")).await?;
+    ensure!(created["metadata"]["name"] == "stranger", "{created}");
+    Ok(())
+}
+
+fn entry(namespace: &Namespace, resource: &str, path: &str) -> Result<Json> {
+    let bundle = kubectl([
+        "get",
+        "mutatingwebhookconfiguration",
+        "ws-operator",
+        "-o",
+        "jsonpath={.webhooks[0].clientConfig.caBundle}",
+    ])?;
+    ensure!(!bundle.is_empty(), "no caBundle");
+    let names = json!({"kubernetes.io/metadata.name": namespace.name});
+    let service =
+        json!({"name": "ws-operator", "namespace": operator::NAMESPACE, "path": path, "port": 443});
+    Ok(json!({
+        "name": format!("{resource}.e2e.test"),
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": {"caBundle": bundle, "service": service},
+        "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]}],
+        "namespaceSelector": {"matchLabels": names},
+        "failurePolicy": "Ignore", "sideEffects": "NoneOnDryRun", "timeoutSeconds": 3,
+    }))
+}

@@ -1,0 +1,170 @@
+//! What new pods depend on, while it changes: no pod is admitted without its gateway.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use e2e::cluster::Namespace;
+use e2e::command::kubectl;
+use e2e::small::{Small, apply};
+use e2e::wait::{Look, PATIENCE, until, within};
+use e2e::{admission, manifest, operator};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::Api;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+/// New authorities after the first.
+const ROTATIONS: usize = 3;
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// Three replicas, each with a leaf of its own, and one Secret and caBundle between them.
+pub(crate) async fn certificates_that_live_for_seconds(namespace: Arc<Namespace>) -> Result<()> {
+    let small = Small::deployment("small");
+    apply(&namespace, &[small.service(), small.manifest(&json!({}))])?;
+    manifest::wait_for(&namespace, "small", "Accepted", "True").await?;
+    operator::install_with(&[
+        "--set=replicas=3",
+        "--set=certificates.caLifetime=20s",
+        "--set=certificates.lifetime=8s",
+    ])?;
+    anew()?;
+
+    let creating = Creating::start(&namespace, &small).await?;
+    let outcome = rotations(&namespace).await;
+    let (asked, bare) = creating.stop().await?;
+    outcome?;
+    operator::install()?;
+    ensure!(
+        bare.is_empty(),
+        "of {asked} pods {} were admitted without a gateway: {bare:#?}",
+        bare.len()
+    );
+    ensure!(asked > 300, "only {asked} pods");
+    eprintln!("\ne2e: {asked} pods over {ROTATIONS} rotations, each with a gateway");
+    Ok(())
+}
+
+/// Begins with a new authority: one that lives as long as the settings say now.
+pub(crate) fn anew() -> Result<()> {
+    let place = ["-n", operator::NAMESPACE, "patch", "secret"];
+    let patch = [
+        "ws-operator-ca",
+        "--type=merge",
+        r#"--patch={"data": null}"#,
+    ];
+    kubectl(place.into_iter().chain(patch)).map(drop)
+}
+
+/// Until so many authorities have signed, one after the other.
+async fn rotations(namespace: &Namespace) -> Result<()> {
+    let secrets: Api<Secret> = Api::namespaced(namespace.client.clone(), operator::NAMESPACE);
+    let seen = std::sync::Mutex::new(BTreeSet::new());
+    within(
+        PATIENCE,
+        "rotations of the certificate authority",
+        || async {
+            let secret = secrets.get("ws-operator-ca").await?;
+            let name = secret
+                .data
+                .and_then(|mut data| data.remove("signing.name"))
+                .map(|ByteString(bytes)| bytes);
+            let mut seen = seen.lock().ok().context("a poisoned lock")?;
+            seen.extend(name);
+            let count = seen.len();
+            Ok(Look::when(
+                count > ROTATIONS,
+                (),
+                format!("{count} authorities"),
+            ))
+        },
+    )
+    .await
+}
+
+/// Creates the app's pods without end, as dry runs.
+pub(crate) struct Creating {
+    stop: Arc<AtomicBool>,
+    task: JoinHandle<(usize, Vec<String>)>,
+}
+
+impl Creating {
+    /// Once a good number of pods in a row got a gateway.
+    pub(crate) async fn start(namespace: &Namespace, small: &Small) -> Result<Self> {
+        const IN_A_ROW: usize = 20;
+        let pod = of_a_replica_set(small)?;
+        until("admission by all replicas", || async {
+            for _ in 0..IN_A_ROW {
+                let answer = create(namespace, &pod).await?;
+                if !answer.is_injected() {
+                    return Ok(Look::NotYet(answer.0));
+                }
+            }
+            Ok(Look::Found(()))
+        })
+        .await?;
+
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let namespace = Namespace::of(&namespace.name).await?;
+        let started = Instant::now();
+        let task = tokio::spawn(async move {
+            let (mut asked, mut bare) = (0, Vec::new());
+            while !stopped.load(Ordering::Relaxed) {
+                asked += 1;
+                let words = match create(&namespace, &pod).await {
+                    Ok(answer) if answer.is_injected() => None,
+                    Ok(answer) => Some(answer.0),
+                    Err(error) => Some(format!("refused: {error:#}")),
+                };
+                bare.extend(words.map(|words| format!("{:?}: {words}", started.elapsed())));
+                tokio::time::sleep(PAUSE).await;
+            }
+            (asked, bare)
+        });
+        Ok(Self { stop, task })
+    }
+
+    /// How many, and what became of those without a gateway.
+    pub(crate) async fn stop(self) -> Result<(usize, Vec<String>)> {
+        self.stop.store(true, Ordering::Relaxed);
+        Ok(self.task.await?)
+    }
+}
+
+/// The containers of a pod, in words.
+struct Answer(String);
+
+impl Answer {
+    fn is_injected(&self) -> bool {
+        self.0.contains(stanza::env::CONTAINER)
+    }
+}
+
+async fn create(namespace: &Namespace, pod: &Pod) -> Result<Answer> {
+    let (pod, warnings) = admission::create(namespace, "pods", pod).await?;
+    let containers = pod
+        .pointer("/spec/containers")
+        .and_then(|all| all.as_array());
+    let names: Vec<_> = containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| container["name"].as_str())
+        .collect();
+    Ok(Answer(format!("{names:?} {warnings:?}")))
+}
+
+/// As the Deployment's controllers would create it.
+fn of_a_replica_set(small: &Small) -> Result<Pod> {
+    let mut pod = small.template();
+    let replica_set = format!("{}-5d8f", small.name);
+    pod["metadata"]["generateName"] = json!(format!("{replica_set}-"));
+    pod["metadata"]["labels"]["pod-template-hash"] = json!("5d8f");
+    pod["metadata"]["ownerReferences"] = json!([{
+        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": replica_set, "uid": "1", "controller": true,
+    }]);
+    Ok(serde_json::from_value(pod)?)
+}
