@@ -15,7 +15,7 @@ use crate::injection::Claim;
 use crate::shape::{Shape, Workload, WorkloadKind};
 
 pub use facts::{
-    Budget, DaemonSetFacts, DeploymentFacts, PodFacts, Port, Routed, ServiceFacts,
+    Budget, DaemonSetFacts, DeploymentFacts, NamespaceFacts, PodFacts, Port, Routed, ServiceFacts,
     StatefulSetFacts, WorkloadFacts,
 };
 pub use pending::{Pending, Ticket};
@@ -31,6 +31,8 @@ pub struct Cluster {
     pub stateful_sets: Store<StatefulSetFacts>,
     pub daemon_sets: Store<DaemonSetFacts>,
     pub budgets: Store<Budget>,
+    /// By name; they themselves are in none.
+    pub namespaces: Store<NamespaceFacts>,
     /// Namespaces whose apps a source is about to tell.
     pub pending: Pending,
 }
@@ -54,6 +56,7 @@ impl Cluster {
             self.stateful_sets.synced(),
             self.daemon_sets.synced(),
             self.budgets.synced(),
+            self.namespaces.synced(),
         );
     }
 
@@ -122,6 +125,13 @@ impl Cluster {
         let mut apps = self.apps_by_service(namespace, service);
         apps.extend(routed.map(|routed| AppId::new(namespace, &routed.app)));
         apps
+    }
+
+    /// Whether the API server asks us about new pods there.
+    pub fn is_disabled(&self, namespace: &str) -> bool {
+        self.namespaces
+            .get("", namespace)
+            .is_some_and(|facts| facts.disabled)
     }
 
     /// Namespaces with a Service whose port we led to a gateway.

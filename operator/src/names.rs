@@ -15,6 +15,10 @@ pub const APP: &str = "ws.olares.com/app";
 pub const ROLLOUT: &str = "ws.olares.com/rollout";
 /// On a pod (template), `"false"`: never inject here.
 pub const INJECT: &str = "ws.olares.com/inject";
+/// On a namespace, as label, [`DISABLED`]: its pods are none of ours. The chart's webhook
+/// configuration says the same.
+pub const INJECTION: &str = "ws.olares.com/injection";
+pub const DISABLED: &str = "disabled";
 /// On an AppManifest, as label: which source wrote it and will remove it.
 pub const SOURCE: &str = "ws.olares.com/source";
 /// On an AppManifest: its source is in the middle of a change, so nothing is rolled yet.

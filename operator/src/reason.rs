@@ -123,6 +123,9 @@ reasons! {
     RolloutOnDelete = "rollout-on-delete", Notice;
     /// A restart is due, but the app's PodDisruptionBudget allows no disruption now.
     DisruptionBudget = "disruption-budget", Notice;
+    /// A restart is due, but the namespace has the label `ws.olares.com/injection: disabled`, so
+    /// new pods would come up without the gateway.
+    NamespaceDisabled = "namespace-disabled", Notice;
     /// A restart is due, but the app's Helm release is in the middle of a change.
     ReleasePending = "release-pending", Quiet;
     /// The last restart did not finish within the Deployment's progress deadline. Nothing more

@@ -299,6 +299,7 @@ impl Tasks {
         follow!(stateful_sets, all(), Triggers::workload);
         follow!(daemon_sets, all(), Triggers::workload);
         follow!(budgets, all(), Triggers::budget);
+        follow!(namespaces, all(), Triggers::namespace);
         if let Some(helm) = helm {
             let cluster = Arc::clone(&triggers.cluster);
             self.spawn("helm releases", async move {

@@ -52,7 +52,7 @@ struct Finding {
 }
 
 /// What the operator does with the API server, and what for.
-const RIGHTS: [(&str, &str, &str); 10] = [
+const RIGHTS: [(&str, &str, &str); 11] = [
     ("ws.olares.com", "appmanifests", "watch"),
     ("", "pods", "watch"),
     ("", "services", "watch"),
@@ -63,6 +63,7 @@ const RIGHTS: [(&str, &str, &str); 10] = [
     ("apps", "statefulsets", "patch"),
     ("apps", "daemonsets", "patch"),
     ("policy", "poddisruptionbudgets", "watch"),
+    ("", "namespaces", "watch"),
 ];
 
 const OLDEST: u32 = 25;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ObjectReference, Pod, PodTemplateSpec, Service};
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference, Pod, PodTemplateSpec, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::core::{Selector, SelectorExt};
+use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::{Resource, ResourceExt};
 
 use super::progress::Progress;
@@ -227,6 +227,27 @@ macro_rules! workload {
 workload!(DeploymentFacts, Deployment);
 workload!(StatefulSetFacts, StatefulSet);
 workload!(DaemonSetFacts, DaemonSet);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceFacts {
+    /// Its label keeps the webhook away from it.
+    pub disabled: bool,
+}
+
+impl Facts for NamespaceFacts {
+    type Object = PartialObjectMeta<Namespace>;
+
+    fn read(object: Self::Object) -> Option<Self> {
+        let label = object.labels().get(names::INJECTION);
+        Some(Self {
+            disabled: label.is_some_and(|value| value == names::DISABLED),
+        })
+    }
+
+    fn same_as(&self, other: &Self) -> bool {
+        self == other
+    }
+}
 
 #[derive(Clone, Debug)]
 pub struct Budget {

@@ -20,6 +20,8 @@ pub(super) struct Observed {
     /// All Services of the namespace: the companion is found or missed among them.
     pub(super) services: Vec<Arc<ServiceFacts>>,
     pub(super) budgets: Vec<Arc<Budget>>,
+    /// New pods of the namespace do not come to us.
+    pub(super) disabled: bool,
 }
 
 /// A workload that is, or was, the app's.
@@ -83,5 +85,6 @@ pub(super) fn dereference(cluster: &Cluster, id: &AppId) -> Observed {
         strays,
         services: cluster.services.in_namespace(namespace),
         budgets: cluster.budgets.in_namespace(namespace),
+        disabled: cluster.is_disabled(namespace),
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Surroundings<'a> {
     /// The app's source is in the middle of a change.
     pub(super) held: bool,
     pub(super) budgets: &'a [Arc<Budget>],
+    /// New pods of the namespace do not come to us.
+    pub(super) disabled: bool,
     pub(super) webhook_up: bool,
 }
 
@@ -27,6 +29,12 @@ pub(super) fn obstacle(member: &Assessed, due: &Due, around: Surroundings<'_>) -
     };
     if around.held {
         return found(Reason::ReleasePending, "waiting for the Helm release");
+    }
+    if due.goal.is_some() && around.disabled {
+        return found(
+            Reason::NamespaceDisabled,
+            "the namespace is labelled ws.olares.com/injection: disabled",
+        );
     }
     if due.rollout == Rollout::Notify {
         let restart = format!("restart {} when it suits", workload.workload);

@@ -159,6 +159,7 @@ fn step(
     let around = Surroundings {
         held: validated.app.as_ref().is_some_and(|app| app.held),
         budgets: &validated.budgets,
+        disabled: validated.disabled,
         webhook_up: means.webhook_up,
     };
     if let Some(verdict) = obstacle(member, &due, around) {

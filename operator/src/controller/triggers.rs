@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::app::{App, AppId};
-use crate::cluster::{Budget, Change, Cluster, PodFacts, ServiceFacts, WorkloadFacts};
+use crate::cluster::{
+    Budget, Change, Cluster, NamespaceFacts, PodFacts, ServiceFacts, WorkloadFacts,
+};
 use crate::queue::{Queue, SETTLE};
 
 #[derive(Clone)]
@@ -42,6 +44,10 @@ impl Triggers {
 
     pub fn budget(&self, change: &Change<Budget>) {
         self.add(self.cluster.apps_of_namespace(&change.namespace));
+    }
+
+    pub fn namespace(&self, change: &Change<NamespaceFacts>) {
+        self.add(self.cluster.apps_of_namespace(&change.name));
     }
 
     /// Something changed that concerns everybody.

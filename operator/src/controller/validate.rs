@@ -21,6 +21,7 @@ pub(super) struct Validated {
     pub(super) strays: Vec<(Arc<PodFacts>, Verdict)>,
     pub(super) services: Vec<Arc<ServiceFacts>>,
     pub(super) budgets: Vec<Arc<Budget>>,
+    pub(super) disabled: bool,
     pub(super) image: String,
 }
 
@@ -133,6 +134,7 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
         strays,
         services: observed.services,
         budgets: observed.budgets,
+        disabled: observed.disabled,
         image: rules.image.clone(),
     }
 }

@@ -80,6 +80,7 @@ fn trials() -> Vec<Trial> {
         scope::bystanders_of_an_entrance,
         rollouts::owners_hold_a_restart_back,
         rollouts::a_rollout_that_fails_stops_and_recovers,
+        rollouts::a_disabled_namespace_is_left_alone,
         rollouts::a_roll_that_does_not_help_is_not_repeated_at_once,
         codes::the_same_code_everywhere,
         errors::what_the_webhook_cannot_read_gets_in,

@@ -12,7 +12,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 /// Each of them starts bare, is asked for, and waits until its owner lets it be restarted.
 pub(crate) async fn owners_hold_a_restart_back(namespace: Arc<Namespace>) -> Result<()> {
@@ -157,17 +157,34 @@ pub(crate) async fn a_rollout_that_fails_stops_and_recovers(
     Ok(())
 }
 
-/// Here because nothing asks the webhook about this namespace's pods: they come up bare again.
+/// Its pods would come up without the gateway, however often they are restarted.
+pub(crate) async fn a_disabled_namespace_is_left_alone(namespace: Arc<Namespace>) -> Result<()> {
+    let label = |label: &str| kubectl(["label", "namespace", &namespace.name, label]);
+    label("ws.olares.com/injection=disabled")?;
+    let small = Small::deployment("small");
+    small.start(&namespace)?;
+    let before = running(&namespace, &small, false).await?;
+    small.ask(&namespace, &json!({}))?;
+    manifest::waits_with(&namespace, "small", "namespace-disabled").await?;
+    let now = running(&namespace, &small, false).await?;
+    ensure!(uids(&before) == uids(&now), "restarted all the same");
+
+    label("ws.olares.com/injection-")?;
+    running(&namespace, &small, true).await.map(drop)
+}
+
+/// Here because somebody took the namespace out of the webhook's configuration, of which the
+/// operator knows nothing: its pods come up bare again.
 pub(crate) async fn a_roll_that_does_not_help_is_not_repeated_at_once(
     namespace: Arc<Namespace>,
 ) -> Result<()> {
-    let label = "ws.olares.com/injection";
-    kubectl([
-        "label",
-        "namespace",
-        &namespace.name,
-        &format!("{label}=disabled"),
-    ])?;
+    let values = "/webhooks/0/namespaceSelector/matchExpressions/0/values";
+    let patch = |patch: Json| {
+        let patch = format!("--patch={patch}");
+        let what = ["patch", "mutatingwebhookconfiguration", "ws-operator"];
+        kubectl(what.into_iter().chain(["--type=json", &patch]))
+    };
+    patch(json!([{"op": "add", "path": format!("{values}/0"), "value": namespace.name}]))?;
     let small = Small::deployment("small");
     small.start(&namespace)?;
     let before = running(&namespace, &small, false).await?;
@@ -178,7 +195,11 @@ pub(crate) async fn a_roll_that_does_not_help_is_not_repeated_at_once(
     let rolled = rollout(&namespace).await?;
     ensure!(!rolled.contains('.'), "restarted twice: {rolled}");
 
-    kubectl(["label", "namespace", &namespace.name, &format!("{label}-")])?;
+    let first = format!("{values}/0");
+    patch(json!([
+        {"op": "test", "path": first, "value": namespace.name},
+        {"op": "remove", "path": first},
+    ]))?;
     running(&namespace, &small, true).await?;
     let rolled = rollout(&namespace).await?;
     ensure!(rolled.ends_with(".1"), "not the second attempt: {rolled}");

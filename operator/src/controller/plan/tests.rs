@@ -26,6 +26,7 @@ struct Case {
     budgets: Vec<Budget>,
     held: bool,
     webhook_up: bool,
+    disabled: bool,
 }
 
 impl Default for Case {
@@ -41,6 +42,7 @@ impl Default for Case {
             budgets: Vec::new(),
             held: false,
             webhook_up: true,
+            disabled: false,
         }
     }
 }
@@ -122,6 +124,7 @@ impl Case {
             strays: Vec::new(),
             services: Vec::new(),
             budgets: self.budgets.into_iter().map(Arc::new).collect(),
+            disabled: self.disabled,
             image: "ws-gateway:1".to_owned(),
         }
     }
@@ -287,6 +290,11 @@ fn what_stands_in_the_way() {
         ..case()
     }
     .waits(Reason::ReleasePending);
+    Case {
+        disabled: true,
+        ..case()
+    }
+    .waits(Reason::NamespaceDisabled);
     Case {
         webhook_up: false,
         ..case()
