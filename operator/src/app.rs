@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde_json::{Map, Value as Json};
@@ -9,8 +10,10 @@ use stanza::problem::{Problems, Report};
 use stanza::{Entrance, Manifest, WebSocket};
 
 use crate::api::{AppManifest, AppManifestStatus};
+use crate::ask;
 use crate::names;
 use crate::reason::Reason;
+use crate::source::{pod_label, precedence};
 
 /// How long the objects of one `apply` or `install` may take to arrive.
 const YOUTH: SignedDuration = SignedDuration::from_mins(1);
@@ -31,6 +34,8 @@ pub struct App {
     pub source: Option<String>,
     /// The source is in the middle of a change.
     pub held: bool,
+    /// The workload that asked for it by label.
+    pub owner: Option<ObjectReference>,
     /// The AppManifest is being deleted.
     pub leaving: bool,
     /// The order of creation decides between two apps that claim one pod.
@@ -75,14 +80,23 @@ impl fmt::Display for AppId {
 impl App {
     pub fn read(object: AppManifest) -> Self {
         let id = AppId::new(&object.namespace().unwrap_or_default(), &object.name_any());
-        let (mut stanza, warnings) = Stanza::read(&id, &object.spec.document);
-        if let Some(problem) = object.annotations().get(names::PROBLEM) {
-            stanza = stanza.not_known(&id, problem);
+        let source = object.labels().get(names::SOURCE).cloned();
+        let by_label = source.as_deref() == Some(pod_label::SOURCE);
+        let (mut stanza, mut warnings) = Stanza::read(&id, &object.spec.document);
+        if by_label {
+            // Who wrote an annotation never saw the AppManifest that was made of it.
+            stanza = stanza.places(ask::annotation);
+            warnings = warnings.places(ask::annotation);
         }
+        if let Some(problem) = object.annotations().get(names::PROBLEM) {
+            stanza = stanza.not_known(&id, problem, by_label);
+        }
+        let owner = by_label.then(|| owner(&object)).flatten();
         Self {
             uid: object.uid().unwrap_or_default(),
             generation: object.metadata.generation.unwrap_or_default(),
-            source: object.labels().get(names::SOURCE).cloned(),
+            source,
+            owner,
             held: object.annotations().contains_key(names::HOLD),
             leaving: object.metadata.deletion_timestamp.is_some(),
             created: object.creation_timestamp().map(|time| time.0),
@@ -100,6 +114,12 @@ impl App {
             Stanza::Invalid { service, .. } => service.as_deref(),
             Stanza::Valid { service, .. } => service.as_deref().ok(),
         }
+    }
+
+    /// Of two apps that claim one pod the lesser wins.
+    pub fn precedence(&self) -> impl Ord + '_ {
+        let rank = precedence::rank(self.source.as_deref());
+        (rank, self.created, &self.id)
     }
 
     pub fn is_young(&self, now: Timestamp) -> bool {
@@ -156,11 +176,30 @@ impl Stanza {
 }
 
 impl Stanza {
-    /// The source could not read all of it: what was read counts for nothing but the Service.
-    fn not_known(self, id: &AppId, problem: &str) -> Self {
+    /// Problems with their fields called otherwise.
+    fn places(self, place: impl Fn(&str) -> Option<String>) -> Self {
+        match self {
+            Self::Invalid { problems, service } => Self::Invalid {
+                problems: problems.places(place),
+                service,
+            },
+            other => other,
+        }
+    }
+
+    /// The source could not read all of it: what was read counts for nothing but the Service, and
+    /// the problems with the rest.
+    fn not_known(self, id: &AppId, problem: &str, rest: bool) -> Self {
         let mut report = Report::new(&format!("AppManifest {id}"));
         for line in problem.lines() {
             report.error(None, "", line);
+        }
+        if let (true, Self::Invalid { problems, .. }) = (rest, &self) {
+            // Said already where the annotation was read.
+            let callback = format!("annotation {}", names::CALLBACK);
+            for known in problems.iter().filter(|known| known.path != callback) {
+                report.error(None, &known.path, known.message.clone());
+            }
         }
         let service = match self {
             Self::Absent => None,
@@ -172,6 +211,18 @@ impl Stanza {
             service,
         }
     }
+}
+
+fn owner(object: &AppManifest) -> Option<ObjectReference> {
+    let owner = object.owner_references().first()?;
+    Some(ObjectReference {
+        api_version: Some(owner.api_version.clone()),
+        kind: Some(owner.kind.clone()),
+        namespace: object.namespace(),
+        name: Some(owner.name.clone()),
+        uid: Some(owner.uid.clone()),
+        ..ObjectReference::default()
+    })
 }
 
 /// `chat-svc`, or `chat-svc.<own namespace>[.svc…]`.

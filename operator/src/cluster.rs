@@ -60,11 +60,11 @@ impl Cluster {
         );
     }
 
-    /// The older app comes first and wins a pod that two claim.
+    /// Who comes first wins a pod that two claim: by source, then by age.
     pub fn claims(&self, namespace: &str) -> Claims {
         let mut apps = self.apps.in_namespace(namespace);
         apps.retain(|app| !app.leaving);
-        apps.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+        apps.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
         let with_service = apps.into_iter().map(|app| {
             let service = app
                 .service()

@@ -17,6 +17,7 @@ use crate::entrance;
 use crate::names;
 use crate::reason::Reason;
 use crate::shape::{Gateway, Owner, Shape, containers};
+use crate::source::pod_label;
 
 pub use hash::hash;
 pub use patch::patch;
@@ -73,13 +74,11 @@ pub struct Skip {
 
 /// Whether a pod gets the gateway of one of `claims`, the first that selects it.
 pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decision<'a> {
-    let claim = claims.iter().find(|claim| {
-        claim
-            .service
-            .is_some_and(|service| shape.is_selected_by(&service.selector))
-    });
+    let claim = claims
+        .iter()
+        .find(|claim| claim.selects(shape) && claim.may_have(shape));
     let Some(claim @ Claim { app, .. }) = claim else {
-        return Decision::Skip(unclaimed(claims));
+        return Decision::Skip(unclaimed(shape, claims));
     };
     match check(shape, app, rules) {
         Ok(websocket) => {
@@ -104,6 +103,19 @@ pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decisi
     }
 }
 
+impl Claim<'_> {
+    fn selects(&self, shape: &Shape) -> bool {
+        self.service
+            .is_some_and(|service| shape.is_selected_by(&service.selector))
+    }
+
+    /// Who asks by label asks for the pods with the label. The label taken off, new pods come up
+    /// bare at once, whether we have heard of it or not.
+    fn may_have(&self, shape: &Shape) -> bool {
+        self.app.source.as_deref() != Some(pod_label::SOURCE) || shape.asks()
+    }
+}
+
 impl Rules {
     pub fn expose(&self, websocket: &WebSocket) -> Expose {
         websocket.operator.expose.unwrap_or(self.expose)
@@ -120,8 +132,23 @@ fn upstream(claim: &Claim<'_>, websocket: &WebSocket, rules: &Rules) -> Option<I
     Some(port.own)
 }
 
-fn unclaimed(claims: &[Claim<'_>]) -> Skip {
-    let (reason, message) = match claims {
+fn unclaimed(shape: &Shape, claims: &[Claim<'_>]) -> Skip {
+    let skip = |(reason, message)| Skip {
+        reason,
+        app: None,
+        message,
+    };
+    if shape.asks()
+        && let Err(why) = rollable(&shape.owner)
+    {
+        return skip(why);
+    }
+    if let Some(claim) = claims.iter().find(|claim| claim.selects(shape)) {
+        let app = &claim.app.id.name;
+        let message = format!("the app {app} asks by label, and this pod has no such label");
+        return skip((Reason::NotLabelled, message));
+    }
+    skip(match claims {
         [] => (Reason::NoApp, "no AppManifest in this namespace".to_owned()),
         claims => {
             let services: Vec<&str> = claims
@@ -134,11 +161,17 @@ fn unclaimed(claims: &[Claim<'_>]) -> Skip {
             );
             (Reason::NotEntrance, message)
         }
-    };
-    Skip {
-        reason,
-        app: None,
-        message,
+    })
+}
+
+/// Whether another pod comes in its place, by a workload that we can roll.
+fn rollable(owner: &Owner) -> Result<(), (Reason, String)> {
+    let refuse = |reason, message: &str| Err((reason, message.to_owned()));
+    match owner {
+        Owner::Workload(_) | Owner::ReplicaSet => Ok(()),
+        Owner::Job => refuse(Reason::Job, "the pod belongs to a Job"),
+        Owner::Nobody => refuse(Reason::BarePod, "the pod has no owner"),
+        Owner::Other(kind) => refuse(Reason::OtherOwner, &format!("the pod belongs to a {kind}")),
     }
 }
 
@@ -165,17 +198,10 @@ fn check<'a>(
     if shape.opted_out {
         return refuse(
             Reason::OptedOut,
-            "the pod is annotated ws.olares.com/inject: \"false\"",
+            "the pod says ws.olares.com/inject: \"false\"",
         );
     }
-    match &shape.owner {
-        Owner::Workload(_) | Owner::ReplicaSet => {}
-        Owner::Job => return refuse(Reason::Job, "the pod belongs to a Job"),
-        Owner::Nobody => return refuse(Reason::BarePod, "the pod has no owner"),
-        Owner::Other(kind) => {
-            return refuse(Reason::OtherOwner, &format!("the pod belongs to a {kind}"));
-        }
-    }
+    rollable(&shape.owner)?;
     if shape.host_network {
         return refuse(Reason::HostNetwork, "the pod uses the node's network");
     }

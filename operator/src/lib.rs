@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod app;
+pub mod ask;
 pub mod certificate;
 pub mod cli;
 pub mod cluster;

@@ -11,10 +11,16 @@ pub const MANAGER: &str = "ws-operator";
 pub const INJECTED: &str = "ws.olares.com/injected";
 /// On a pod: the AppManifest that the gateway was injected for.
 pub const APP: &str = "ws.olares.com/app";
-/// On a workload's pod template: a new value rolls the workload.
-pub const ROLLOUT: &str = "ws.olares.com/rollout";
-/// On a pod (template), `"false"`: never inject here.
+/// On a workload's pod template: a new value rolls the workload. (`ws.olares.com/rollout` is the
+/// setting `rollout`, beside the label below.)
+pub const ROLLOUT: &str = "ws.olares.com/rolled-for";
+/// On a pod (template), as label, `"true"`: inject here, as the annotations beside it say.
+/// `"false"`, as label or annotation: never inject here.
 pub const INJECT: &str = "ws.olares.com/inject";
+/// Beside that label, as annotation: the app's port and path, `8888/ws/message`.
+pub const CALLBACK: &str = "ws.olares.com/callback";
+/// Beside that label, as annotation: the Service that leads to the app, `chat` or `chat:80`.
+pub const SERVICE: &str = "ws.olares.com/service";
 /// On a namespace, as label, [`DISABLED`]: its pods are none of ours. The chart's webhook
 /// configuration says the same.
 pub const INJECTION: &str = "ws.olares.com/injection";

@@ -51,6 +51,9 @@ reasons! {
     /// The pod belongs to no entrance of an app: the entrance's Service does not select it.
     /// Only the pods behind the entrance get the gateway; workers and databases do not.
     NotEntrance = "not-entrance", Quiet;
+    /// The app asks by label (`ws.olares.com/inject: "true"`), and this pod of its entrance has
+    /// no such label.
+    NotLabelled = "not-labelled", Quiet;
     /// The app's manifest has no `options.websocket`, so its pods are left as they are.
     NoStanza = "no-stanza", Quiet;
     /// The app's `options.websocket` has errors. Nothing is injected, running pods are left as
@@ -70,7 +73,7 @@ reasons! {
     PlatformInjected = "platform-injected", Notice;
     /// A container of the pod declares one of the gateway's ports (40010 to 40012).
     PortConflict = "port-conflict", Warning;
-    /// The pod has the annotation `ws.olares.com/inject: "false"`.
+    /// The pod has the label or annotation `ws.olares.com/inject: "false"`.
     OptedOut = "opted-out", Notice;
     /// The stanza asks for `sidecar: native`, which needs Kubernetes 1.29 or later.
     NativeUnsupported = "native-unsupported", Warning;

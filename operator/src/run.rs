@@ -31,9 +31,10 @@ use crate::ops::{self, Readiness};
 use crate::probe::Probe;
 use crate::queue::Queue;
 use crate::server::serve;
-use crate::settings::Settings;
-use crate::source::Writer;
+use crate::settings::{Settings, SourceSettings};
 use crate::source::helm_release::{self, HelmReleases};
+use crate::source::pod_label::{self, PodLabels};
+use crate::source::{Sources, Writer};
 use crate::webhook::Webhook;
 
 /// After SIGTERM admission goes on for so long: the API server may not know yet that we go.
@@ -62,17 +63,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         notices: notices.clone(),
         leading: lease.leading(),
     });
-    let helm = settings.sources.helm_releases.then(|| {
-        Arc::new(HelmReleases::new(Writer {
-            client: client.clone(),
-            triggers: triggers.clone(),
-            source: helm_release::SOURCE,
-        }))
-    });
+    let sources = sources(&client, &triggers, &settings.sources);
     let shutdown = CancellationToken::new();
     let mut tasks = Tasks::default();
 
-    tasks.watch(&client, &triggers, helm.clone());
+    tasks.watch(&client, &triggers, &sources);
+    tasks.spawn("sources", sources.run(Arc::clone(&cluster)));
     tasks.spawn("events", events.run());
 
     let leaf = Arc::new(Leaf::default());
@@ -86,6 +82,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         rules: rules.clone(),
         notices: notices.clone(),
         metrics: metrics.clone(),
+        by_label: settings.sources.pod_labels,
     };
     let listener = bind(settings.webhook.webhook_listen).await?;
     let tls = TlsAcceptor::from(Arc::new(leaf.server_config().context("TLS")?));
@@ -180,6 +177,22 @@ fn lease(client: &Client, settings: &Settings) -> Lease {
     Lease::new(client.clone(), namespace, lease, pod_name)
 }
 
+fn sources(client: &Client, triggers: &Triggers, settings: &SourceSettings) -> Sources {
+    let writer = |source| Writer {
+        client: client.clone(),
+        triggers: triggers.clone(),
+        source,
+    };
+    Sources {
+        helm: settings
+            .helm_releases
+            .then(|| Arc::new(HelmReleases::new(writer(helm_release::SOURCE)))),
+        labels: settings
+            .pod_labels
+            .then(|| Arc::new(PodLabels::new(writer(pod_label::SOURCE)))),
+    }
+}
+
 fn keeper(
     client: &Client,
     settings: &Settings,
@@ -267,46 +280,39 @@ impl Tasks {
         });
     }
 
-    fn watch(&mut self, client: &Client, triggers: &Triggers, helm: Option<Arc<HelmReleases>>) {
+    fn watch(&mut self, client: &Client, triggers: &Triggers, sources: &Sources) {
+        /// Who is told of a change: the sources of what they read or wrote, then the controller.
         macro_rules! follow {
-            ($store:ident, $config:expr, $on_change:expr) => {{
+            ($store:ident, $config:expr, [$($source:path)?], $trigger:path) => {{
                 let (api, triggers) = (Api::all(client.clone()), triggers.clone());
+                #[allow(unused_variables, reason = "some stores concern no source")]
+                let sources = sources.clone();
                 self.spawn(stringify!($store), async move {
                     let cluster = Arc::clone(&triggers.cluster);
-                    cluster
-                        .$store
-                        .follow(api, $config, |change| $on_change(&triggers, change))
-                        .await;
+                    let on_change = |change: &_| {
+                        $($source(&sources, change);)?
+                        $trigger(&triggers, change);
+                    };
+                    cluster.$store.follow(api, $config, on_change).await;
                 });
             }};
         }
         let all = || watcher::Config::default().page_size(PAGE);
         // Pods that ran to their end are no matter of ours; Jobs leave many.
         let running = all().fields("status.phase!=Succeeded,status.phase!=Failed");
-        let of_helm = helm.clone();
-        follow!(apps, all(), |triggers: &Triggers,
-                              change: &crate::cluster::Change<
-            crate::app::App,
-        >| {
-            triggers.app(change);
-            if let Some(helm) = &of_helm {
-                change.sides().for_each(|app| helm.app(app));
-            }
-        });
-        follow!(services, all(), Triggers::service);
-        follow!(pods, running, Triggers::pod);
-        follow!(deployments, all(), Triggers::workload);
-        follow!(stateful_sets, all(), Triggers::workload);
-        follow!(daemon_sets, all(), Triggers::workload);
-        follow!(budgets, all(), Triggers::budget);
-        follow!(namespaces, all(), Triggers::namespace);
-        if let Some(helm) = helm {
-            let cluster = Arc::clone(&triggers.cluster);
-            self.spawn("helm releases", async move {
-                cluster.apps.synced().await;
-                helm.run().await;
-            });
-        }
+        follow!(apps, all(), [Sources::app], Triggers::app);
+        follow!(services, all(), [Sources::service], Triggers::service);
+        follow!(pods, running, [], Triggers::pod);
+        follow!(deployments, all(), [Sources::workload], Triggers::workload);
+        follow!(
+            stateful_sets,
+            all(),
+            [Sources::workload],
+            Triggers::workload
+        );
+        follow!(daemon_sets, all(), [Sources::workload], Triggers::workload);
+        follow!(budgets, all(), [], Triggers::budget);
+        follow!(namespaces, all(), [], Triggers::namespace);
     }
 
     /// Until `end`, or until a task ends that should not.

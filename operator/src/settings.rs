@@ -110,6 +110,9 @@ pub struct SourceSettings {
     /// Read OlaresManifest.yaml from the Secrets of Helm releases
     #[arg(long, env = "WS_OPERATOR_HELM_RELEASES", action = clap::ArgAction::Set, default_value_t = false)]
     pub helm_releases: bool,
+    /// Read the label ws.olares.com/inject of pod templates
+    #[arg(long, env = "WS_OPERATOR_POD_LABELS", action = clap::ArgAction::Set, default_value_t = false)]
+    pub pod_labels: bool,
 }
 
 impl GatewaySettings {

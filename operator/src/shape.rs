@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Container, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use stanza::env;
 
+use crate::ask;
 use crate::names;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,16 +74,24 @@ impl Shape {
     }
 
     fn of(metadata: &ObjectMeta, spec: Option<&PodSpec>, owner: Owner) -> Self {
-        let annotation = |key| metadata.annotations.as_ref()?.get(key);
+        let never = [&metadata.annotations, &metadata.labels]
+            .into_iter()
+            .flatten()
+            .any(|map| map.get(names::INJECT).is_some_and(|value| value == "false"));
         Self {
             labels: metadata.labels.clone().unwrap_or_default(),
             owner,
             gateway: spec.map_or(Gateway::Bare, |spec| Gateway::of(metadata, spec)),
-            opted_out: annotation(names::INJECT).is_some_and(|value| value == "false"),
+            opted_out: never,
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
             clash: spec.and_then(clash),
             fronted: spec.is_some_and(fronted),
         }
+    }
+
+    /// Whether its label asks for a gateway.
+    pub fn asks(&self) -> bool {
+        ask::asks(&self.labels)
     }
 
     pub fn is_selected_by(&self, selector: &BTreeMap<String, String>) -> bool {
@@ -191,6 +200,12 @@ fn deployment<'a>(metadata: &ObjectMeta, replica_set: &'a str) -> Option<&'a str
 // === impl WorkloadKind ===
 
 impl WorkloadKind {
+    pub fn of(kind: &str) -> Option<Self> {
+        [Self::Deployment, Self::StatefulSet, Self::DaemonSet]
+            .into_iter()
+            .find(|known| known.as_str() == kind)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Deployment => "Deployment",

@@ -49,6 +49,8 @@ pub struct Webhook {
     pub rules: Rules,
     pub notices: Notices,
     pub metrics: Metrics,
+    /// Pods that ask by label are told of by a source.
+    pub by_label: bool,
 }
 
 impl Webhook {
@@ -123,16 +125,28 @@ impl Webhook {
         let _ = tokio::time::timeout_at(deadline, settled).await;
         loop {
             let answer = admit(review, &self.cluster, &self.rules);
-            let early = answer.reason == Reason::NotEntrance
-                && Instant::now() < deadline
-                && self
-                    .cluster
-                    .claims(namespace)
-                    .awaits_service(Timestamp::now());
-            if !early {
+            let early = self.awaits_service(namespace, &answer)
+                || self.by_label && self.awaits_source(namespace, &answer);
+            if !early || Instant::now() >= deadline {
                 return answer;
             }
             tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    fn awaits_service(&self, namespace: &str, answer: &Answer) -> bool {
+        let claims = || self.cluster.claims(namespace);
+        answer.reason == Reason::NotEntrance && claims().awaits_service(Timestamp::now())
+    }
+
+    /// The pod asks by label, and its AppManifest is not there or does not know its Service yet.
+    fn awaits_source(&self, namespace: &str, answer: &Answer) -> bool {
+        let Some(workload) = &answer.asks else {
+            return false;
+        };
+        match self.cluster.apps.get(namespace, &workload.name) {
+            Some(app) => app.service().is_none() && app.is_young(Timestamp::now()),
+            None => true,
         }
     }
 

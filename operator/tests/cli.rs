@@ -221,3 +221,69 @@ fn it_is_a_kubectl_plugin_by_name() {
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(help.contains("Usage: kubectl ws lint"), "{help}");
 }
+
+/// As a person writes it who knows nothing of AppManifests.
+const LABELLED: &str = r#"apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: chat}
+spec:
+  selector: {matchLabels: {app: chat}}
+  template:
+    metadata:
+      labels:
+        app: chat
+        ws.olares.com/inject: "true"
+      annotations:
+        ws.olares.com/callback: 8888/ws/message
+        ws.olares.com/heartbeat.timeout: 60s
+    spec: {containers: [{name: chat, image: "chat:1"}]}
+"#;
+
+#[test]
+fn inject_and_lint_understand_the_label() {
+    let ran = run(&["inject"], LABELLED);
+    assert_eq!(
+        ran.said,
+        "Deployment/chat in default: injected: for app chat\n"
+    );
+    assert_eq!(objects(&ran.out).len(), 2, "{}", ran.out);
+    assert!(ran.out.contains("olares-ws-sidecar"), "{}", ran.out);
+    let ran = run(&["lint", "-"], LABELLED);
+    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.said);
+}
+
+#[test]
+fn what_is_wrong_beside_the_label_is_said_with_its_place() {
+    let wrong = LABELLED
+        .replace("8888/ws", "70000/ws")
+        .replace("heartbeat.timeout", "heartbeat.timeot");
+    let ran = run(&["lint", "-"], &wrong);
+    assert_eq!(ran.code, 1, "{}", ran.said);
+    assert_eq!(
+        ran.out,
+        "-:17:33: error: Deployment/chat annotation ws.olares.com/callback: \"70000/ws/message\" is not allowed \
+         here; expected the app's port and path, as in 8888/ws/message (40010 to 40012 are the gateway's own)\n\
+         -:18:41: warning: Deployment/chat annotation ws.olares.com/heartbeat.timeot: is no setting and is \
+         ignored; did you mean heartbeat.timeout?\n"
+    );
+    let ran = run(&["inject"], &wrong);
+    assert!(
+        ran.said.starts_with(
+            "Deployment/chat in default: invalid-stanza: AppManifest default/chat: error: \
+             Deployment/chat: error: annotation ws.olares.com/callback"
+        ),
+        "{}",
+        ran.said
+    );
+    let elsewhere = LABELLED.replace("selector: {app: chat}", "selector: {app: other}");
+    let ran = run(&["lint", "-"], &elsewhere);
+    assert_eq!(
+        ran.out,
+        "-:6:1: warning: Deployment/chat: no Service selects the pods\n"
+    );
+}

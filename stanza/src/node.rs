@@ -53,17 +53,17 @@ impl Node {
     /// Reads the first YAML document of `text`. A byte order mark and CRLF line ends are
     /// accepted: five published Olares manifests begin with the one, three have the other.
     pub fn from_yaml(text: &str) -> Result<Self, SyntaxError> {
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let options = serde_saphyr::options! {
-            duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
-            with_snippet: false,
-        };
         let spanned: Spanned<Value> =
-            serde_saphyr::from_str_with_options(text, options).map_err(|error| SyntaxError {
-                position: error.location().and_then(|at| Position::new(&at)),
-                message: first_line(&error.to_string()),
-            })?;
+            serde_saphyr::from_str_with_options(plain(text), options()).map_err(SyntaxError::of)?;
         Ok(Self::from(spanned))
+    }
+
+    /// Reads all YAML documents of `text`.
+    pub fn all_from_yaml(text: &str) -> Result<Vec<Self>, SyntaxError> {
+        let spanned: Vec<Spanned<Value>> =
+            serde_saphyr::from_multiple_with_options(plain(text), options())
+                .map_err(SyntaxError::of)?;
+        Ok(spanned.into_iter().map(Self::from).collect())
     }
 
     /// A node without positions, as the value of an API object's field.
@@ -165,6 +165,27 @@ impl fmt::Display for Node {
             Value::List(_) => f.write_str("a list"),
             Value::Map(_) => f.write_str("a map"),
         }
+    }
+}
+
+impl SyntaxError {
+    #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+    fn of(error: serde_saphyr::Error) -> Self {
+        Self {
+            position: error.location().and_then(|at| Position::new(&at)),
+            message: first_line(&error.to_string()),
+        }
+    }
+}
+
+fn plain(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+        with_snippet: false,
     }
 }
 

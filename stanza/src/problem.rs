@@ -53,6 +53,17 @@ impl Problems {
         self.0.is_empty()
     }
 
+    /// The same with fields called as `place` calls them, where it knows better.
+    #[must_use]
+    pub fn places(mut self, place: impl Fn(&str) -> Option<String>) -> Self {
+        for problem in &mut self.0 {
+            if let Some(better) = place(&problem.path) {
+                problem.path = better;
+            }
+        }
+        self
+    }
+
     /// The errors alone, one to a line.
     pub fn errors(&self) -> String {
         let lines: Vec<String> = self

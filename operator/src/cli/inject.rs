@@ -10,16 +10,18 @@ use serde_json::{Map, Value as Json, json};
 
 use super::chart;
 use crate::api::AppManifest;
-use crate::app::App;
+use crate::app::{App, AppId};
+use crate::ask::Ask;
 use crate::cluster::{Cluster, Facts, ServiceFacts};
 use crate::injection::{self, Decision, desired};
 use crate::reason::Reason;
 use crate::settings::GatewaySettings;
 use crate::shape::{Gateway, Shape, Workload, WorkloadKind};
+use crate::source::pod_label;
 
 /// Put the gateway into workloads in files, for GitOps
 ///
-/// Decides as the webhook does, with the AppManifests and Services that stand in the files. What
+/// Decides as the webhook does, with the AppManifests, labels and Services that stand in the files. What
 /// is not injected is named on standard error, with its reason code (docs/reasons.md). Comments
 /// are lost.
 #[derive(Debug, Args)]
@@ -186,7 +188,31 @@ fn cluster(objects: &[Json], default: &str) -> anyhow::Result<Cluster> {
             _ => {}
         }
     }
+    for object in objects {
+        by_label(&cluster, object, namespace(object, default))?;
+    }
     Ok(cluster)
+}
+
+/// What the operator would write for a workload that asks by label.
+fn by_label(cluster: &Cluster, object: &Json, namespace: &str) -> anyhow::Result<()> {
+    let Some(workload) = workload(object) else {
+        return Ok(());
+    };
+    let name = &workload.name;
+    let known = cluster.apps.get(namespace, name).is_some();
+    let Some(ask) = Ask::read(&template(object)?.metadata).filter(|_| !known) else {
+        return Ok(());
+    };
+    let services = cluster.services.in_namespace(namespace);
+    let document = ask.document(&workload, services.iter().map(AsRef::as_ref));
+    let manifest = document.manifest(&AppId::new(namespace, name), pod_label::SOURCE);
+    cluster.apps.put(
+        namespace,
+        name,
+        Some(App::read(serde_json::from_value(manifest)?)),
+    );
+    Ok(())
 }
 
 fn kind(object: &Json) -> Option<&str> {
@@ -201,12 +227,7 @@ fn namespace<'a>(object: &'a Json, default: &'a str) -> &'a str {
 }
 
 fn workload(object: &Json) -> Option<Workload> {
-    let kind = match kind(object)? {
-        "Deployment" => WorkloadKind::Deployment,
-        "StatefulSet" => WorkloadKind::StatefulSet,
-        "DaemonSet" => WorkloadKind::DaemonSet,
-        _ => return None,
-    };
+    let kind = WorkloadKind::of(kind(object)?)?;
     let name = object.pointer("/metadata/name")?.as_str()?.to_owned();
     Some(Workload { kind, name })
 }

@@ -1,8 +1,9 @@
 //! `ws-operator lint`: what is wrong with a manifest, with line and column.
 
+mod objects;
 mod sarif;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
@@ -13,8 +14,9 @@ use stanza::problem::{Problem, Severity};
 
 use super::Output;
 use super::chart::{Release, Source};
+use crate::cluster::ServiceFacts;
 
-/// Check manifests: charts, OlaresManifest.yaml files, AppManifests
+/// Check manifests: charts, OlaresManifest.yaml files, AppManifests, labelled workloads
 ///
 /// Nothing is changed and no cluster is asked. Ends with 1 where there is an error.
 #[derive(Debug, Args)]
@@ -22,7 +24,7 @@ use super::chart::{Release, Source};
     after_help = "Examples:\n  ws-operator lint ./chat\n  ws-operator lint -f values.yaml ./chat\n  ws-operator lint -o sarif charts/* >lint.sarif\n\nThe keys and what is allowed: docs/settings.md."
 )]
 pub(super) struct Arguments {
-    /// Charts' folders, OlaresManifest.yaml or AppManifest files, or - for standard input
+    /// Charts' folders, OlaresManifest.yaml files, files with Kubernetes objects, or - for standard input
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -44,8 +46,17 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Output> {
     let mut problems = Vec::new();
-    for path in &arguments.paths {
-        problems.extend(check(path, &arguments.release)?);
+    let sources: Vec<Source> = arguments
+        .paths
+        .iter()
+        .map(|path| Source::read(path, &arguments.release))
+        .collect::<Result<_, _>>()?;
+    let services: Vec<ServiceFacts> = sources.iter().flat_map(objects::services).collect();
+    for source in &sources {
+        problems.extend(match objects::of(source) {
+            Some(objects) => objects::check(&source.file, &objects, &services),
+            None => manifest(source),
+        });
     }
     let failed = problems
         .iter()
@@ -58,16 +69,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Output> {
     Ok(Output { text, failed })
 }
 
-fn check(path: &Path, release: &Release) -> anyhow::Result<Vec<Problem>> {
-    let source = Source::read(path, release)?;
-    if let Ok(root) = Node::from_yaml(&source.text)
-        && root.get("kind").and_then(Node::as_text) == Some("AppManifest")
-    {
-        return Ok(match root.get("spec") {
-            Some(spec) => validate(&source.file, "spec", spec),
-            None => Vec::new(),
-        });
-    }
+/// A chart's OlaresManifest.yaml.
+fn manifest(source: &Source) -> Vec<Problem> {
     let excerpt = source.excerpt();
     let mut problems: Vec<Problem> = excerpt.problems.into_iter().collect();
     if let Some(root) = &excerpt.root {
@@ -75,7 +78,7 @@ fn check(path: &Path, release: &Release) -> anyhow::Result<Vec<Problem>> {
         let known = |problem: &Problem| rendered.iter().all(|other| other.path != problem.path);
         problems.extend(validate(&source.file, "", root).into_iter().filter(known));
     }
-    Ok(problems)
+    problems
 }
 
 fn validate(file: &str, field: &str, root: &Node) -> Vec<Problem> {

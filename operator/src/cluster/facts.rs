@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::store::Facts;
 use crate::api::AppManifest;
 use crate::app::App;
+use crate::ask::Ask;
 use crate::names;
 use crate::shape::{Shape, Workload, WorkloadKind};
 
@@ -153,6 +154,8 @@ pub struct WorkloadFacts {
     pub shape: Shape,
     /// The template's present rollout annotation.
     pub rollout: Option<String>,
+    /// What the template's label asks for; boxed, as most ask for nothing.
+    pub ask: Option<Box<Ask>>,
     pub progress: Progress,
 }
 
@@ -174,6 +177,7 @@ impl WorkloadFacts {
         Self {
             uid: object.uid().unwrap_or_default(),
             shape: Shape::of_template(workload.clone(), &metadata, spec),
+            ask: Ask::read(&metadata).map(Box::new),
             rollout: metadata
                 .annotations
                 .and_then(|mut annotations| annotations.remove(names::ROLLOUT)),

@@ -15,7 +15,7 @@ use crate::api::{AppManifest, AppManifestStatus, Condition, WorkloadStatus};
 use crate::app::{App, Stanza};
 use crate::events::Notice;
 use crate::names;
-use crate::reason::Reason;
+use crate::reason::{Reason, Weight};
 
 pub(super) async fn update_status(controller: &Controller, applied: Applied) -> Result<(), Error> {
     let Some(app) = applied.plan.app.clone() else {
@@ -204,6 +204,15 @@ fn tell(controller: &Controller, app: &App, applied: &Applied, status: &AppManif
     if app.status.conditions != status.conditions || app.status.workloads != status.workloads {
         for verdict in [&applied.plan.accepted, &applied.routed] {
             tell(verdict.reason, &verdict.message);
+        }
+        // Who labelled a workload looks there, and may not know that there is an AppManifest.
+        if let (Some(owner), Weight::Warning) = (&app.owner, applied.plan.accepted.reason.weight())
+        {
+            controller.notices.tell(Notice {
+                regarding: owner.clone(),
+                reason: applied.plan.accepted.reason,
+                message: applied.plan.accepted.message.clone(),
+            });
         }
         for (pod, verdict) in &applied.plan.strays {
             tell(

@@ -14,7 +14,7 @@ use kube::{Api, Client};
 use stanza::excerpt::Excerpt;
 use tracing::{info, warn};
 
-use super::{Document, Error, Writer};
+use super::{Document, Error, Life, Writer};
 use crate::app::{App, AppId};
 use crate::cluster::{Change, Store, Ticket};
 use crate::queue::Queue;
@@ -72,9 +72,15 @@ impl HelmReleases {
         tokio::join!(watched, worked);
     }
 
-    /// Somebody changed or removed what we wrote.
+    /// Somebody changed or removed what we wrote, or what another wrote in our place.
     pub fn app(&self, app: &App) {
-        if app.source.as_deref() == Some(SOURCE) {
+        let ours = app.source.as_deref() == Some(SOURCE)
+            || self
+                .revisions
+                .in_namespace(&app.id.namespace)
+                .iter()
+                .any(|revision| revision.release == app.id.name);
+        if ours {
             self.queue.add(app.id.clone(), Duration::ZERO);
         }
     }
@@ -111,7 +117,12 @@ impl HelmReleases {
         };
         match self.document(&release, &chosen.revision.secret).await? {
             Some(document) => {
-                self.writer.write(&release, &document, chosen.held).await?;
+                let life = if chosen.held {
+                    Life::Held
+                } else {
+                    Life::Steady
+                };
+                self.writer.write(&release, &document, &life).await?;
                 info!(%release, revision = chosen.revision.version, held = chosen.held, "Helm release read");
             }
             None => self.writer.remove(&release).await?,

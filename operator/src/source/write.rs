@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource};
 use serde_json::{Map, Value as Json, json};
 use stanza::excerpt::{self, Excerpt};
+use stanza::problem::Problems;
 use tracing::info;
 
 use crate::api::AppManifest;
@@ -14,6 +16,7 @@ use crate::app::{App, AppId};
 use crate::cluster::Store;
 use crate::controller::Triggers;
 use crate::names;
+use crate::source::precedence::{rank, winner};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -34,13 +37,14 @@ pub struct Document {
 }
 
 impl Document {
+    pub fn new(spec: Map<String, Json>, problems: &Problems) -> Self {
+        let problems = problems.has_errors().then(|| problems.errors());
+        Self { spec, problems }
+    }
+
     /// `None`: the manifest asks for no WebSocket.
     pub fn of_excerpt(excerpt: &Excerpt) -> Option<Self> {
-        let problems = excerpt
-            .problems
-            .has_errors()
-            .then(|| excerpt.problems.errors());
-        if excerpt.root.is_none() && problems.is_none() {
+        if excerpt.root.is_none() && !excerpt.problems.has_errors() {
             return None;
         }
         let spec = excerpt
@@ -48,7 +52,26 @@ impl Document {
             .as_ref()
             .map(excerpt::to_json)
             .unwrap_or_default();
-        Some(Self { spec, problems })
+        Some(Self::new(spec, &excerpt.problems))
+    }
+
+    /// As an AppManifest of that source.
+    pub fn manifest(&self, app: &AppId, source: &str) -> Json {
+        let (annotations, spec) = self.parts();
+        json!({
+            "apiVersion": AppManifest::api_version(&()),
+            "kind": AppManifest::kind(&()),
+            "metadata": {
+                "name": app.name,
+                "namespace": app.namespace,
+                "labels": {
+                    names::SOURCE: source,
+                    "app.kubernetes.io/managed-by": names::MANAGER,
+                },
+                "annotations": annotations,
+            },
+            "spec": spec,
+        })
     }
 
     /// As the AppManifest's annotations and spec.
@@ -57,6 +80,16 @@ impl Document {
         let annotations = problem.map(|problem| (names::PROBLEM.to_owned(), problem));
         (annotations.into_iter().collect(), &self.spec)
     }
+}
+
+/// How long an AppManifest lives, beside its source's word.
+#[derive(Debug)]
+pub enum Life {
+    Steady,
+    /// The source is in the middle of a change, so nothing is to be rolled yet.
+    Held,
+    /// As long as the object that asked for it.
+    Of(OwnerReference),
 }
 
 /// Writes on behalf of one source.
@@ -69,36 +102,23 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// `held`: the source is in the middle of a change, so nothing is to be rolled yet.
-    /// An AppManifest of another source, or by hand, wins and is left alone.
-    pub async fn write(&self, app: &AppId, document: &Document, held: bool) -> Result<(), Error> {
+    /// An AppManifest of a source that comes first, or by hand, wins and is left alone.
+    pub async fn write(&self, app: &AppId, document: &Document, life: &Life) -> Result<(), Error> {
         let found = self.apps().get(&app.namespace, &app.name);
-        if let Some(other) = found.filter(|found| found.source.as_deref() != Some(self.source)) {
-            let winner = other
-                .source
-                .as_deref()
-                .unwrap_or("a hand-written AppManifest");
+        let source = |found: &App| found.source.clone();
+        if let Some(other) = found.as_deref().map(source)
+            && rank(other.as_deref()) < rank(Some(self.source))
+        {
+            let winner = winner(other.as_deref());
             info!(%app, source = self.source, winner, "left alone");
             return Ok(());
         }
-        let (mut annotations, spec) = document.parts();
-        if held {
-            annotations.insert(names::HOLD.to_owned(), "true".to_owned());
+        let mut body = document.manifest(app, self.source);
+        match life {
+            Life::Steady => {}
+            Life::Held => body["metadata"]["annotations"][names::HOLD] = json!("true"),
+            Life::Of(owner) => body["metadata"]["ownerReferences"] = json!([owner]),
         }
-        let body = json!({
-            "apiVersion": AppManifest::api_version(&()),
-            "kind": AppManifest::kind(&()),
-            "metadata": {
-                "name": app.name,
-                "namespace": app.namespace,
-                "labels": {
-                    names::SOURCE: self.source,
-                    "app.kubernetes.io/managed-by": names::MANAGER,
-                },
-                "annotations": annotations,
-            },
-            "spec": spec,
-        });
         let params = PatchParams::apply(names::MANAGER).force();
         let written = self
             .manifests(app)
@@ -133,6 +153,9 @@ impl Writer {
         match self.manifests(app).delete(&app.name, &params).await {
             Ok(_) => {
                 info!(%app, source = self.source, "AppManifest removed");
+                // Admission forgets it from now on, before the watch says so.
+                let change = self.apps().put(&app.namespace, &app.name, None);
+                self.triggers.app(&change);
                 Ok(())
             }
             Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),

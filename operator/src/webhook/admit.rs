@@ -15,7 +15,7 @@ use crate::events::Notice;
 use crate::injection::{self, Decision, Rules, desired};
 use crate::names;
 use crate::reason::{Reason, Weight};
-use crate::shape::{Owner, Shape};
+use crate::shape::{Owner, Shape, Workload};
 
 /// Longer warnings are cut by the API server.
 const WARNING: usize = 256;
@@ -28,6 +28,8 @@ pub struct Answer {
     pub patch: Option<Patch>,
     pub warnings: Vec<String>,
     pub notices: Vec<Notice>,
+    /// The pod's workload, where the pod asks by label and nothing is known of it yet.
+    pub asks: Option<Workload>,
 }
 
 pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
@@ -37,7 +39,7 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
     let namespace = review.namespace();
     let claims = cluster.claims(namespace);
     let claims = claims.borrow();
-    if claims.is_empty() {
+    if claims.is_empty() && !review.mentions(names::INJECT) {
         // The pod itself is not even read.
         return quiet(Reason::NoApp);
     }
@@ -82,6 +84,11 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
         Weight::Warning => vec![warning(reason, &message)],
         Weight::Quiet | Weight::Notice => Vec::new(),
     };
+    let unknown = matches!(reason, Reason::NoApp | Reason::NotEntrance);
+    let asks = match &shape.owner {
+        Owner::Workload(workload) if unknown && shape.asks() => Some(workload.clone()),
+        _ => None,
+    };
     let notices = regarding(cluster, namespace, &pod, &shape)
         .map(|regarding| Notice {
             regarding,
@@ -96,6 +103,7 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
         patch,
         warnings,
         notices,
+        asks,
     }
 }
 
@@ -177,6 +185,7 @@ fn quiet(reason: Reason) -> Answer {
         patch: None,
         warnings: Vec::new(),
         notices: Vec::new(),
+        asks: None,
     }
 }
 

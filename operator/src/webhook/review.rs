@@ -48,6 +48,12 @@ impl<'a> Review<'a> {
         self.0.request.dry_run
     }
 
+    /// Whether the object has that word at all: cheaper than to read it.
+    pub fn mentions(&self, word: &str) -> bool {
+        let raw = self.0.request.object.map_or("", RawValue::get);
+        raw.contains(word)
+    }
+
     pub fn object<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
         let raw = self.0.request.object.map_or("null", RawValue::get);
         serde_json::from_str(raw)

@@ -88,7 +88,7 @@ pub(crate) async fn ten_installs_in_a_row(namespace: Arc<Namespace>) -> Result<(
         let template = object.spec.and_then(|spec| spec.template.metadata);
         let rolled = template
             .and_then(|metadata| metadata.annotations)
-            .is_some_and(|annotations| annotations.contains_key("ws.olares.com/rollout"));
+            .is_some_and(|annotations| annotations.contains_key("ws.olares.com/rolled-for"));
         at_once += usize::from(!rolled);
         namespace.delete().await?;
     }

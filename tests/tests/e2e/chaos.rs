@@ -139,8 +139,7 @@ fn interfere(place: &str, apps: &[Small], turn: usize) {
         let words = ["-n", place, "patch", kind, name, "--type=merge"];
         kubectl(words.iter().chain(more))
     };
-    let rollout =
-        r#"-p={"spec":{"template":{"metadata":{"annotations":{"ws.olares.com/rollout":"mine"}}}}}"#;
+    let rollout = r#"-p={"spec":{"template":{"metadata":{"annotations":{"ws.olares.com/rolled-for":"mine"}}}}}"#;
     let two = r#"-p={"spec":{"replicas":2}}"#;
     let elsewhere = r#"-p={"spec":{"ports":[{"name":"other","port":40010,"targetPort":1}]}}"#;
     let status = r#"-p={"status":{"conditions":[],"pods":{"wanted":99}}}"#;

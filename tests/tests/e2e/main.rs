@@ -10,6 +10,7 @@ mod errors;
 mod examples;
 mod invalid;
 mod kinds;
+mod label;
 mod metrics;
 mod rights;
 mod rollouts;
@@ -77,6 +78,8 @@ fn trials() -> Vec<Trial> {
         untouched::an_app_without_the_stanza,
         invalid::a_wrong_port_in_an_app_manifest,
         invalid::a_wrong_port_in_a_chart,
+        label::a_labelled_deployment,
+        label::a_wrong_callback,
         scope::bystanders_of_an_entrance,
         rollouts::owners_hold_a_restart_back,
         rollouts::a_rollout_that_fails_stops_and_recovers,

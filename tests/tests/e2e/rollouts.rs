@@ -212,7 +212,7 @@ pub(crate) async fn rollout(namespace: &Namespace) -> Result<String> {
     let template = object.spec.and_then(|spec| spec.template.metadata);
     let annotations = template.and_then(|metadata| metadata.annotations);
     annotations
-        .and_then(|mut annotations| annotations.remove("ws.olares.com/rollout"))
+        .and_then(|mut annotations| annotations.remove("ws.olares.com/rolled-for"))
         .context("never rolled")
 }
 

@@ -115,6 +115,7 @@ impl Case {
                     workload: workload(),
                     uid: "2".to_owned(),
                     shape: shape(Gateway::Bare),
+                    ask: None,
                     rollout: self.rollout.map(str::to_owned),
                     progress: self.progress,
                 },

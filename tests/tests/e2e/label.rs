@@ -1,0 +1,100 @@
+//! People who never heard of Olares write a label and an annotation on their pods.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use e2e::cluster::Namespace;
+use e2e::wait::{Look, until};
+use e2e::{app, chart, manifest};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Event;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use serde_json::Value as Json;
+
+const PLAIN: &str = "      labels: {app: chat}\n      annotations:\n";
+const LABELLED: &str = r#"      labels: {app: chat, ws.olares.com/inject: "true"}
+      annotations:
+        ws.olares.com/callback: 8888/ws/message
+        ws.olares.com/identity.trustedProxies: 127.0.0.0/8,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16
+"#;
+
+pub(crate) async fn a_labelled_deployment(namespace: Arc<Namespace>) -> Result<()> {
+    let plain = plain()?;
+    namespace.apply(&labelled(&plain)?)?;
+    let object = manifest::wait_for(&namespace, app::APP, "Ready", "True").await?;
+    ensure!(object.labels()["ws.olares.com/source"] == "label");
+    let deployment: Deployment = namespace.api().get(app::APP).await?;
+    let revision = &deployment.annotations()["deployment.kubernetes.io/revision"];
+    ensure!(revision == "1", "restarted: revision {revision}");
+    let url = object.data.pointer("/status/url").and_then(Json::as_str);
+    app::converse(&namespace, url.context("no url")?).await?;
+
+    namespace.apply(&plain)?;
+    until("pods without a gateway, and no AppManifest", || async {
+        let pods = app::pods(&namespace).await?;
+        let bare = !pods.is_empty() && pods.iter().all(|pod| app::gateway(pod).is_none());
+        let left = manifest::get(&namespace, app::APP).await.is_ok();
+        let seen = format!("bare: {bare}, an AppManifest: {left}");
+        Ok(Look::when(bare && !left, (), seen))
+    })
+    .await?;
+    // By the person's own change alone.
+    let deployment: Deployment = namespace.api().get(app::APP).await?;
+    let revision = &deployment.annotations()["deployment.kubernetes.io/revision"];
+    ensure!(revision == "2", "restarted: revision {revision}");
+    Ok(())
+}
+
+pub(crate) async fn a_wrong_callback(namespace: Arc<Namespace>) -> Result<()> {
+    let right = labelled(&plain()?)?;
+    namespace.apply(&right.replace("8888/ws/message\n", "70000/ws/message\n"))?;
+    let object = manifest::wait_for(&namespace, app::APP, "Accepted", "False").await?;
+    let condition = manifest::condition(&object, "Accepted").context("no condition")?;
+    ensure!(condition["reason"] == "invalid-stanza", "{condition}");
+    let message = condition["message"].as_str().unwrap_or_default();
+    let told = [
+        "Deployment/chat",
+        "annotation ws.olares.com/callback",
+        "70000/ws/message",
+    ];
+    ensure!(told.iter().all(|word| message.contains(word)), "{message}");
+    until("an Event on the Deployment", || async {
+        let events = namespace
+            .api::<Event>()
+            .list(&ListParams::default())
+            .await?;
+        let messages: Vec<String> = events
+            .items
+            .into_iter()
+            .filter(|event| event.involved_object.kind.as_deref() == Some("Deployment"))
+            .filter_map(|event| event.message)
+            .collect();
+        let there = messages
+            .iter()
+            .any(|message| told.iter().all(|word| message.contains(word)));
+        Ok(Look::when(there, (), format!("{messages:?}")))
+    })
+    .await?;
+    let pods = app::ready_pods(&namespace).await?;
+    ensure!(
+        pods.iter().all(|pod| app::gateway(pod).is_none()),
+        "a gateway all the same"
+    );
+
+    namespace.apply(&right)?;
+    let object = manifest::wait_for(&namespace, app::APP, "Ready", "True").await?;
+    let url = object.data.pointer("/status/url").and_then(Json::as_str);
+    app::converse(&namespace, url.context("no url")?).await
+}
+
+/// The example without its manifest.
+fn plain() -> Result<String> {
+    let (_, rest) = chart::one_file_parts()?;
+    Ok(rest)
+}
+
+fn labelled(plain: &str) -> Result<String> {
+    ensure!(plain.contains(PLAIN), "the example is not what it was");
+    Ok(plain.replace(PLAIN, LABELLED))
+}
