@@ -194,7 +194,7 @@ fn uninject_gives_the_objects_back() {
     let injected = run(&["inject", "-o", "json"], WORKLOAD);
     let ran = run(&["uninject"], &injected.out);
     assert_eq!(ran.said, "Deployment/chat: the gateway is taken out\n");
-    let found = objects(&ran.out);
+    let found = &objects(&ran.out)[0]["items"];
     let pod = &found[2]["spec"]["template"]["spec"];
     assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
     assert_eq!(pod["volumes"], json!([]));
@@ -285,5 +285,122 @@ fn what_is_wrong_beside_the_label_is_said_with_its_place() {
     assert_eq!(
         ran.out,
         "-:6:1: warning: Deployment/chat: no Service selects the pods\n"
+    );
+}
+
+/// With all that people put between the lines, and with what is theirs alone.
+const COMMENTED: &str = r#"# The chat, whole.
+apiVersion: ws.olares.com/v1alpha1
+kind: AppManifest
+metadata: {name: chat}   # ours
+spec:
+  entrances: [{name: chat, host: chat-svc, port: 80}]
+  options: {websocket: {url: /ws/message, port: 8888}}
+---
+# The Service.
+apiVersion: v1
+kind: Service
+metadata: {name: chat-svc}
+spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: chat   # by hand
+spec:
+  # Not for long.
+  selector: {matchLabels: {app: chat}}
+  template:
+    metadata:
+      labels: {app: chat}
+    spec:
+      containers:
+      - name: chat
+        image: "chat:1"   # pinned
+
+        # The reason for this is long.
+        env:
+        - {name: A, value: "1"}
+      # What comes after.
+      terminationGracePeriodSeconds: 5
+"#;
+
+#[test]
+fn inject_keeps_comments_and_layout() {
+    let ran = run(&["inject"], COMMENTED);
+    assert_eq!(
+        ran.said,
+        "Deployment/chat in default: injected: for app chat\n"
+    );
+    let mut rest = ran.out.as_str();
+    for line in COMMENTED.lines() {
+        let (_, after) = rest
+            .split_once(&format!("{line}\n"))
+            .unwrap_or_else(|| panic!("{line:?} is lost in\n{}", ran.out));
+        rest = after;
+    }
+    let back = run(&["uninject"], &ran.out);
+    assert_eq!(back.said, "Deployment/chat: the gateway is taken out\n");
+    assert_eq!(
+        back.out
+            .replace("      annotations: {}\n", "")
+            .replace("      volumes: []\n", ""),
+        COMMENTED
+    );
+}
+
+#[test]
+fn what_is_written_anew_is_said() {
+    let json = "# On one line.\n{\"kind\": \"List\", \"items\": [LIST]}";
+    let mut items: Vec<String> = objects(WORKLOAD).iter().map(Json::to_string).collect();
+    items.truncate(3);
+    let ran = run(&["inject"], &json.replace("LIST", &items.join(", ")));
+    assert!(
+        ran.said
+            .ends_with("List/: written anew, without its comments\n"),
+        "{}",
+        ran.said
+    );
+    assert!(ran.out.contains("olares-ws-sidecar"), "{}", ran.out);
+}
+
+#[test]
+fn packaged_charts_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let chart = folder.path().join("chat");
+    std::fs::create_dir_all(chart.join("i18n/de")).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(chart.join(name), text).unwrap();
+    write("OlaresManifest.yaml", MANIFEST);
+    write("i18n/de/OlaresManifest.yaml", "no: manifest\n");
+    write("Chart.yaml", "name: chat\nversion: 1.0.0\n");
+    write("values.yaml", "port: 9000\n");
+    for format in ["ustar", "gnu", "pax"] {
+        let package = folder.path().join(format!("chat-{format}.tgz"));
+        let packed = Command::new("tar")
+            .args(["--create", "--gzip", "--format", format, "--file"])
+            .arg(&package)
+            .arg("--directory")
+            .arg(folder.path())
+            .arg("chat")
+            .status()
+            .unwrap();
+        assert!(packed.success());
+        let package = package.to_str().unwrap();
+        let ran = run(&["manifest", package], "");
+        assert_eq!(ran.code, 0, "{}", ran.said);
+        let object = &objects(&ran.out)[0];
+        assert_eq!(object["metadata"]["name"], "chat");
+        assert_eq!(object["spec"]["options"]["websocket"]["port"], 9000);
+        assert_eq!(run(&["lint", package], "").out, "");
+    }
+    std::fs::write(folder.path().join("broken.tgz"), "no package").unwrap();
+    let ran = run(
+        &["lint", folder.path().join("broken.tgz").to_str().unwrap()],
+        "",
+    );
+    assert!(
+        ran.code != 0 && ran.said.contains("not a packaged chart"),
+        "{}",
+        ran.said
     );
 }

@@ -1,5 +1,8 @@
 //! `ws-operator inject` and `uninject`: the webhook's decision on files, for GitOps.
 
+mod document;
+mod edit;
+
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -7,6 +10,7 @@ use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
 use serde_json::{Map, Value as Json, json};
+use tokio::sync::watch;
 
 use super::chart;
 use crate::api::AppManifest;
@@ -18,12 +22,13 @@ use crate::reason::Reason;
 use crate::settings::GatewaySettings;
 use crate::shape::{Gateway, Shape, Workload, WorkloadKind};
 use crate::source::pod_label;
+use document::Document;
 
 /// Put the gateway into workloads in files, for GitOps
 ///
 /// Decides as the webhook does, with the AppManifests, labels and Services that stand in the files. What
-/// is not injected is named on standard error, with its reason code (docs/reasons.md). Comments
-/// are lost.
+/// is not injected is named on standard error, with its reason code (docs/reasons.md). Comments and
+/// layout stay; where a document had to be written anew, standard error says so.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  ws-operator inject app.yaml appmanifest.yaml | kubectl apply -f -"
@@ -68,12 +73,12 @@ pub(super) struct Outcome {
 }
 
 pub(super) fn inject(arguments: &InjectArguments) -> anyhow::Result<Outcome> {
-    let mut objects = arguments.objects.read()?;
+    let mut documents = arguments.objects.read()?;
     // Any cluster is taken to be new enough.
-    let rules = arguments.gateway.rules(true);
-    let cluster = cluster(&objects, &arguments.objects.namespace)?;
+    let rules = arguments.gateway.rules(true, watch::channel(false).1);
+    let cluster = cluster(&documents, &arguments.objects.namespace)?;
     let mut said = Vec::new();
-    for object in &mut objects {
+    for object in documents.iter_mut().flat_map(Document::objects_mut) {
         let Some(workload) = workload(object) else {
             continue;
         };
@@ -95,13 +100,13 @@ pub(super) fn inject(arguments: &InjectArguments) -> anyhow::Result<Outcome> {
         };
         said.push(format!("{workload} in {namespace}: {reason}: {message}"));
     }
-    arguments.objects.outcome(&objects, said)
+    arguments.objects.outcome(&documents, said)
 }
 
 pub(super) fn uninject(arguments: &UninjectArguments) -> anyhow::Result<Outcome> {
-    let mut objects = arguments.objects.read()?;
+    let mut documents = arguments.objects.read()?;
     let mut said = Vec::new();
-    for object in &mut objects {
+    for object in documents.iter_mut().flat_map(Document::objects_mut) {
         let Some(workload) = workload(object) else {
             continue;
         };
@@ -115,47 +120,41 @@ pub(super) fn uninject(arguments: &UninjectArguments) -> anyhow::Result<Outcome>
         rewrite(object, &before, &after)?;
         said.push(format!("{workload}: the gateway is taken out"));
     }
-    arguments.objects.outcome(&objects, said)
+    arguments.objects.outcome(&documents, said)
 }
 
 // === impl Objects ===
 
 impl Objects {
-    fn read(&self) -> anyhow::Result<Vec<Json>> {
+    fn read(&self) -> anyhow::Result<Vec<Document>> {
         let standard_input = [PathBuf::from("-")];
         let files = if self.files.is_empty() {
             &standard_input[..]
         } else {
             &self.files
         };
-        let mut objects = Vec::new();
+        let mut documents = Vec::new();
         for file in files {
             let text = chart::read(file)?;
-            let found: Vec<Json> = serde_saphyr::from_multiple(&text)
-                .with_context(|| format!("{} is not YAML", file.display()))?;
-            for object in found {
-                match object {
-                    Json::Null => {}
-                    Json::Object(mut list) if list.get("kind") == Some(&json!("List")) => {
-                        if let Some(Json::Array(items)) = list.remove("items") {
-                            objects.extend(items);
-                        }
-                    }
-                    object => objects.push(object),
-                }
-            }
+            let found =
+                document::all(&text).with_context(|| format!("{} is not YAML", file.display()))?;
+            documents.extend(found);
         }
-        Ok(objects)
+        Ok(documents)
     }
 
-    fn outcome(&self, objects: &[Json], said: Vec<String>) -> anyhow::Result<Outcome> {
+    fn outcome(&self, documents: &[Document], mut said: Vec<String>) -> anyhow::Result<Outcome> {
         let text = match self.output {
             Format::Yaml => {
-                let documents: Result<Vec<String>, _> =
-                    objects.iter().map(serde_saphyr::to_string).collect();
-                documents?.join("---\n")
+                let texts = documents.iter().map(|document| document.text(&mut said));
+                document::join(&texts.collect::<anyhow::Result<Vec<_>>>()?)
             }
             Format::Json => {
+                let objects: Json = documents
+                    .iter()
+                    .flat_map(Document::objects)
+                    .cloned()
+                    .collect();
                 let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
                 format!("{list:#}\n")
             }
@@ -164,9 +163,10 @@ impl Objects {
     }
 }
 
-fn cluster(objects: &[Json], default: &str) -> anyhow::Result<Cluster> {
+fn cluster(documents: &[Document], default: &str) -> anyhow::Result<Cluster> {
     let cluster = Cluster::default();
-    for object in objects {
+    let objects = || documents.iter().flat_map(Document::objects);
+    for object in objects() {
         let mut object = object.clone();
         let namespace = namespace(&object, default).to_owned();
         object["metadata"]["namespace"] = json!(namespace);
@@ -188,7 +188,7 @@ fn cluster(objects: &[Json], default: &str) -> anyhow::Result<Cluster> {
             _ => {}
         }
     }
-    for object in objects {
+    for object in objects() {
         by_label(&cluster, object, namespace(object, default))?;
     }
     Ok(cluster)

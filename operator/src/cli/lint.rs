@@ -24,7 +24,7 @@ use crate::cluster::ServiceFacts;
     after_help = "Examples:\n  ws-operator lint ./chat\n  ws-operator lint -f values.yaml ./chat\n  ws-operator lint -o sarif charts/* >lint.sarif\n\nThe keys and what is allowed: docs/settings.md."
 )]
 pub(super) struct Arguments {
-    /// Charts' folders, OlaresManifest.yaml files, files with Kubernetes objects, or - for standard input
+    /// Charts' folders or packages (.tgz), OlaresManifest.yaml files, files with Kubernetes objects, or - for standard input
     #[arg(required = true)]
     paths: Vec<PathBuf>,
     #[command(flatten)]

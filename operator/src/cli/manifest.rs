@@ -16,7 +16,7 @@ use crate::api::AppManifest;
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  ws-operator manifest ./chat -n chat | kubectl apply -f -")]
 pub(super) struct Arguments {
-    /// A chart's folder, an OlaresManifest.yaml, or - for standard input
+    /// A chart's folder or package (.tgz), an OlaresManifest.yaml, or - for standard input
     chart: PathBuf,
     #[command(flatten)]
     release: Release,
