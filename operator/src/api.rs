@@ -64,6 +64,10 @@ pub struct AppManifestStatus {
     /// The Service that the gateway's pods were found through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entrance: Option<String>,
+    /// How clients reach the gateway: `entrance`, `service` or `none`; as the stanza says, or by
+    /// default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expose: Option<String>,
     /// Where clients connect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,

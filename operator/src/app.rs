@@ -130,6 +130,7 @@ impl App {
     /// Whether a controller has anything to do because `other` became this. The status is ours.
     pub fn same_as(&self, other: &Self) -> bool {
         self.uid == other.uid
+            && self.source == other.source
             && self.stanza == other.stanza
             && self.held == other.held
             && self.leaving == other.leaving

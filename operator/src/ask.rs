@@ -148,15 +148,12 @@ impl Ask {
             let port = AppPort::new(port.parse().ok()?)?;
             Some((port, UrlPath::new(path)?))
         });
-        match read {
-            Some((port, path)) => {
-                stanza.insert("url".to_owned(), json!(path.as_str()));
-                stanza.insert("port".to_owned(), json!(port.get()));
-            }
-            None => {
-                let but = format!("{expected} (40010 to 40012 are the gateway's own)");
-                refuse(report, &callback(), value, &but);
-            }
+        if let Some((port, path)) = read {
+            stanza.insert("url".to_owned(), json!(path.as_str()));
+            stanza.insert("port".to_owned(), json!(port.get()));
+        } else {
+            let but = format!("{expected} (40010 to 40012 are the gateway's own)");
+            refuse(report, &callback(), value, &but);
         }
     }
 

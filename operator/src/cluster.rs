@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use crate::app::{App, AppId};
 use crate::injection::Claim;
 use crate::shape::{Shape, Workload, WorkloadKind};
+use crate::source::precedence::{self, Overruled};
 
 pub use facts::{
     Budget, DaemonSetFacts, DeploymentFacts, NamespaceFacts, PodFacts, Port, Routed, ServiceFacts,
@@ -38,7 +39,11 @@ pub struct Cluster {
 }
 
 /// The apps of one namespace with their entrance Services, as they were when asked for.
-pub struct Claims(Vec<(Arc<App>, Option<Arc<ServiceFacts>>)>);
+pub struct Claims {
+    claiming: Vec<(Arc<App>, Option<Arc<ServiceFacts>>)>,
+    /// Apps whose pods another one has.
+    overruled: Vec<Overruled>,
+}
 
 impl Cluster {
     /// Whether admission can decide.
@@ -62,16 +67,17 @@ impl Cluster {
 
     /// Who comes first wins a pod that two claim: by source, then by age.
     pub fn claims(&self, namespace: &str) -> Claims {
-        let mut apps = self.apps.in_namespace(namespace);
-        apps.retain(|app| !app.leaving);
-        apps.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
-        let with_service = apps.into_iter().map(|app| {
+        let settled = precedence::settle(self.apps.in_namespace(namespace));
+        let with_service = settled.claiming.into_iter().map(|app| {
             let service = app
                 .service()
                 .and_then(|name| self.services.get(namespace, name));
             (app, service)
         });
-        Claims(with_service.collect())
+        Claims {
+            claiming: with_service.collect(),
+            overruled: settled.overruled,
+        }
     }
 
     pub fn workload(&self, namespace: &str, workload: &Workload) -> Option<WorkloadFacts> {
@@ -104,7 +110,7 @@ impl Cluster {
     pub fn apps_of_shape(&self, namespace: &str, shape: &Shape) -> BTreeSet<AppId> {
         let mut apps: BTreeSet<AppId> = self
             .claims(namespace)
-            .0
+            .claiming
             .into_iter()
             .filter(|(_, service)| {
                 service
@@ -165,13 +171,25 @@ impl Cluster {
 impl Claims {
     /// A young app whose Service is not there: most likely it comes with the same `apply`.
     pub fn awaits_service(&self, now: Timestamp) -> bool {
-        self.0
+        self.claiming
             .iter()
             .any(|(app, service)| service.is_none() && app.service().is_some() && app.is_young(now))
     }
 
+    /// The app that has the pods of `id` in its place.
+    pub fn overruling(&self, id: &AppId) -> Option<&App> {
+        let lost = self.overruled.iter().find(|lost| lost.app.id == *id)?;
+        Some(&lost.by)
+    }
+
+    /// The uids of the apps whose pods `id` has.
+    pub fn overruled_by<'a>(&'a self, id: &'a AppId) -> impl Iterator<Item = &'a String> {
+        let lost = self.overruled.iter().filter(|lost| lost.by.id == *id);
+        lost.map(|lost| &lost.app.uid)
+    }
+
     pub fn borrow(&self) -> Vec<Claim<'_>> {
-        self.0
+        self.claiming
             .iter()
             .map(|(app, service)| Claim {
                 app,

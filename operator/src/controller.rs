@@ -68,7 +68,7 @@ impl Controller {
         let observed = dereference::dereference(&self.cluster, &id);
         let validated = validate::validate(observed, &self.rules);
         let means = plan::Means {
-            expose: self.rules.expose,
+            expose: self.rules.expose.now(),
             repairs: &self.repairs,
             webhook_up: *self.webhook_up.borrow(),
         };

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stanza::choice::{Expose, Placement};
 use stanza::{WebSocket, env};
+use tokio::sync::watch;
 
 use crate::app::{App, Stanza};
 use crate::cluster::ServiceFacts;
@@ -33,8 +34,15 @@ pub struct Rules {
     pub trusted_proxies: Vec<IpNet>,
     /// The cluster runs init containers that always restart.
     pub native: bool,
-    /// How clients reach the gateway, where the stanza does not say.
-    pub expose: Expose,
+    pub expose: ExposeRule,
+}
+
+/// How clients reach the gateway, where the stanza does not say.
+#[derive(Clone, Debug)]
+pub enum ExposeRule {
+    Always(Expose),
+    /// By the entrance on Olares, whose edge knows nothing else; it says whether this is Olares.
+    ByPlatform(watch::Receiver<bool>),
 }
 
 /// An app that may claim pods of its namespace, with its entrance's Service.
@@ -82,7 +90,7 @@ pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decisi
     };
     match check(shape, app, rules) {
         Ok(websocket) => {
-            let upstream = upstream(claim, websocket, rules);
+            let upstream = upstream(claim, websocket, shape, rules);
             let injection = Injection {
                 app: &app.id.name,
                 hash: hash(websocket, upstream.as_ref()),
@@ -117,15 +125,39 @@ impl Claim<'_> {
 }
 
 impl Rules {
-    pub fn expose(&self, websocket: &WebSocket) -> Expose {
-        websocket.operator.expose.unwrap_or(self.expose)
+    /// `platform_routes`: the platform's Envoy captures what comes into the pod, so a Service that
+    /// led elsewhere would change nothing.
+    pub fn expose(&self, websocket: &WebSocket, platform_routes: bool) -> Expose {
+        let stated = websocket.operator.expose;
+        stated.unwrap_or_else(|| {
+            if platform_routes {
+                Expose::None
+            } else {
+                self.expose.now()
+            }
+        })
+    }
+}
+
+impl ExposeRule {
+    pub fn now(&self) -> Expose {
+        match self {
+            Self::Always(expose) => *expose,
+            Self::ByPlatform(olares) if *olares.borrow() => Expose::Entrance,
+            Self::ByPlatform(_) => Expose::Service,
+        }
     }
 }
 
 /// What the gateway is to stand in front of. Nothing where the entrance cannot be led to it:
 /// routing says why.
-fn upstream(claim: &Claim<'_>, websocket: &WebSocket, rules: &Rules) -> Option<IntOrString> {
-    if rules.expose(websocket) != Expose::Entrance {
+fn upstream(
+    claim: &Claim<'_>,
+    websocket: &WebSocket,
+    shape: &Shape,
+    rules: &Rules,
+) -> Option<IntOrString> {
+    if rules.expose(websocket, shape.envoy) != Expose::Entrance {
         return None;
     }
     let port = entrance::port(claim.app, claim.service?).ok()?;

@@ -16,6 +16,7 @@ pub mod logging;
 pub mod metrics;
 pub mod names;
 pub mod ops;
+pub mod platform;
 pub mod probe;
 pub mod queue;
 pub mod reason;

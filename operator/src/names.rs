@@ -40,6 +40,9 @@ pub const ROUTED: &str = "ws.olares.com/routed";
 /// On such a Service, as annotation: `<port>=<targetPort>`, where the app itself listens.
 pub const OWN_TARGET: &str = "ws.olares.com/own-target";
 
+/// The container of Olares' own Envoy, which its `sandbox-webhook` puts into pods up to 1.12.6.
+pub const PLATFORM_ENVOY: &str = "olares-envoy-sidecar";
+
 /// The gateway's client port by name where it stands in front of the app (`expose: entrance`).
 /// A gateway that only serves WebSockets has the other name, so no request for the app gets there.
 pub const ENTRANCE_PORT_NAME: &str = "ws-entrance";

@@ -100,6 +100,10 @@ reasons! {
     NoPods = "no-pods", Quiet;
     /// Every pod of the entrance has the gateway with the present settings.
     AllInjected = "all-injected", Quiet;
+    /// Another AppManifest has the same pods, and comes first: one by hand before one of a label,
+    /// of a Helm release, of Olares' ApplicationManager; of two of a kind the older. Its name is in
+    /// the message.
+    Superseded = "superseded", Notice;
     /// Some pods of the entrance are not ready yet.
     PodsNotReady = "pods-not-ready", Quiet;
     /// No pod of the entrance may have the gateway; the pods' own reasons are in the message.
@@ -148,7 +152,8 @@ reasons! {
     ServiceApplied = "service-applied", Quiet;
     /// A Service with the companion's name is there and is not ours; it is left alone.
     ServiceNameTaken = "service-name-taken", Warning;
-    /// The stanza says `expose: none`: the platform routes.
+    /// The stanza says `expose: none`, or the platform's own Envoy or gateway is in the pods (Olares
+    /// up to 1.12.6): the platform routes.
     ExposeNone = "expose-none", Quiet;
     /// The entrance's Service leads to the gateway, which passes everything but WebSockets on to
     /// the app (`expose: entrance`).

@@ -28,10 +28,12 @@ use crate::injection::Rules;
 use crate::lease::Lease;
 use crate::metrics::{Metrics, Watched};
 use crate::ops::{self, Readiness};
+use crate::platform::Platform;
 use crate::probe::Probe;
 use crate::queue::Queue;
 use crate::server::serve;
 use crate::settings::{Settings, SourceSettings};
+use crate::source::application_manager::{self, ApplicationManagers};
 use crate::source::helm_release::{self, HelmReleases};
 use crate::source::pod_label::{self, PodLabels};
 use crate::source::{Sources, Writer};
@@ -50,7 +52,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         .await
         .context("no way to an API server")?;
     let cluster = Arc::new(Cluster::default());
-    let rules = rules(&client, &settings).await?;
+    let platform = Platform::find(client.clone())
+        .await
+        .context("the API server does not answer")?;
+    let rules = rules(&client, &settings, &platform).await?;
     let (notices, events) = events::channel(client.clone(), &settings.pod_name);
     let triggers = Triggers {
         cluster: Arc::clone(&cluster),
@@ -63,7 +68,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         notices: notices.clone(),
         leading: lease.leading(),
     });
-    let sources = sources(&client, &triggers, &settings.sources);
+    let sources = sources(&client, &triggers, &settings.sources, &platform);
     let shutdown = CancellationToken::new();
     let mut tasks = Tasks::default();
 
@@ -119,6 +124,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         repairs: Repairs::default(),
         webhook_up: probe.up(),
     };
+    let all = triggers.clone();
+    tasks.spawn("platform", async move { platform.run(|| all.all()).await });
     tasks.spawn("probe", async move {
         probe.run(&metrics, |_| triggers.all()).await;
     });
@@ -151,7 +158,7 @@ async fn control(controller: Controller, mut leading: watch::Receiver<bool>) {
     }
 }
 
-async fn rules(client: &Client, settings: &Settings) -> anyhow::Result<Rules> {
+async fn rules(client: &Client, settings: &Settings, platform: &Platform) -> anyhow::Result<Rules> {
     let version = client
         .apiserver_version()
         .await
@@ -164,7 +171,7 @@ async fn rules(client: &Client, settings: &Settings) -> anyhow::Result<Rules> {
     let minor: u32 = minor.parse().unwrap_or(0);
     info!(kubernetes = version.git_version, "connected");
     let native = version.major != "1" || minor >= NATIVE_SINCE;
-    Ok(settings.gateway.rules(native))
+    Ok(settings.gateway.rules(native, platform.is_olares()))
 }
 
 fn lease(client: &Client, settings: &Settings) -> Lease {
@@ -177,7 +184,12 @@ fn lease(client: &Client, settings: &Settings) -> Lease {
     Lease::new(client.clone(), namespace, lease, pod_name)
 }
 
-fn sources(client: &Client, triggers: &Triggers, settings: &SourceSettings) -> Sources {
+fn sources(
+    client: &Client,
+    triggers: &Triggers,
+    settings: &SourceSettings,
+    platform: &Platform,
+) -> Sources {
     let writer = |source| Writer {
         client: client.clone(),
         triggers: triggers.clone(),
@@ -186,10 +198,15 @@ fn sources(client: &Client, triggers: &Triggers, settings: &SourceSettings) -> S
     Sources {
         helm: settings
             .helm_releases
-            .then(|| Arc::new(HelmReleases::new(writer(helm_release::SOURCE)))),
+            .then(|| HelmReleases::new(writer(helm_release::SOURCE), &settings.helm_namespaces))
+            .map(Arc::new),
         labels: settings
             .pod_labels
             .then(|| Arc::new(PodLabels::new(writer(pod_label::SOURCE)))),
+        managers: settings.application_managers.then(|| {
+            let writer = writer(application_manager::SOURCE);
+            Arc::new(ApplicationManagers::new(writer, platform.is_olares()))
+        }),
     }
 }
 

@@ -9,7 +9,9 @@ use ipnet::IpNet;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use stanza::choice::Expose;
 
-use crate::injection::Rules;
+use tokio::sync::watch;
+
+use crate::injection::{ExposeRule, Rules};
 
 #[derive(Clone, Debug, Args)]
 pub struct Settings {
@@ -55,8 +57,8 @@ pub struct GatewaySettings {
     /// Peers whose identity headers count, beside loopback; comma-separated networks
     #[arg(long, env = "WS_OPERATOR_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
-    /// How clients reach the gateway
-    #[arg(long, env = "WS_OPERATOR_EXPOSE", default_value = "service")]
+    /// How clients reach the gateway; auto: entrance on Olares, else service
+    #[arg(long, env = "WS_OPERATOR_EXPOSE", default_value = "auto")]
     pub expose: ExposeDefault,
 }
 
@@ -110,21 +112,32 @@ pub struct SourceSettings {
     /// Read OlaresManifest.yaml from the Secrets of Helm releases
     #[arg(long, env = "WS_OPERATOR_HELM_RELEASES", action = clap::ArgAction::Set, default_value_t = false)]
     pub helm_releases: bool,
+    /// … in these namespaces only, comma-separated
+    #[arg(long, env = "WS_OPERATOR_HELM_NAMESPACES", value_delimiter = ',')]
+    pub helm_namespaces: Vec<String>,
     /// Read the label ws.olares.com/inject of pod templates
     #[arg(long, env = "WS_OPERATOR_POD_LABELS", action = clap::ArgAction::Set, default_value_t = false)]
     pub pod_labels: bool,
+    /// Read Olares' ApplicationManagers, where there are any
+    #[arg(long, env = "WS_OPERATOR_APPLICATION_MANAGERS", action = clap::ArgAction::Set, default_value_t = false)]
+    pub application_managers: bool,
 }
 
 impl GatewaySettings {
-    /// `native`: the cluster runs init containers that always restart.
-    pub fn rules(&self, native: bool) -> Rules {
+    /// `native`: the cluster runs init containers that always restart. `olares`: what `auto` means.
+    pub fn rules(&self, native: bool, olares: watch::Receiver<bool>) -> Rules {
         Rules {
             image: self.gateway_image.clone(),
             pull_policy: self.gateway_pull_policy.clone(),
             resources: self.gateway_resources.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             native,
-            expose: self.expose.into(),
+            expose: match self.expose {
+                ExposeDefault::Auto => ExposeRule::ByPlatform(olares),
+                ExposeDefault::Entrance => ExposeRule::Always(Expose::Entrance),
+                ExposeDefault::Service => ExposeRule::Always(Expose::Service),
+                ExposeDefault::None => ExposeRule::Always(Expose::None),
+            },
         }
     }
 }
@@ -136,19 +149,10 @@ const DEFAULT_RESOURCES: &str =
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ExposeDefault {
+    Auto,
     Entrance,
     Service,
     None,
-}
-
-impl From<ExposeDefault> for Expose {
-    fn from(value: ExposeDefault) -> Self {
-        match value {
-            ExposeDefault::Entrance => Self::Entrance,
-            ExposeDefault::Service => Self::Service,
-            ExposeDefault::None => Self::None,
-        }
-    }
 }
 
 fn resources(json: &str) -> serde_json::Result<ResourceRequirements> {

@@ -18,6 +18,8 @@ pub struct Shape {
     pub host_network: bool,
     /// A gateway port that another container of the pod declares.
     pub clash: Option<u16>,
+    /// The platform's Envoy captures what comes into the pod (Olares up to 1.12.6).
+    pub envoy: bool,
     /// The gateway stands in front of the app, as `expose: entrance` needs it.
     pub fronted: bool,
 }
@@ -85,6 +87,9 @@ impl Shape {
             opted_out: never,
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
             clash: spec.and_then(clash),
+            envoy: spec.is_some_and(|spec| {
+                containers(spec).any(|container| container.name == names::PLATFORM_ENVOY)
+            }),
             fronted: spec.is_some_and(fronted),
         }
     }

@@ -1,6 +1,7 @@
 //! Sources: what writes AppManifests besides people. Each owns those that carry its label and
 //! removes them when the app goes.
 
+pub mod application_manager;
 pub mod helm_release;
 pub mod pod_label;
 pub mod precedence;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use crate::app::App;
 use crate::cluster::{Change, Cluster, ServiceFacts, WorkloadFacts};
+use application_manager::ApplicationManagers;
 use helm_release::HelmReleases;
 use pod_label::PodLabels;
 
@@ -20,6 +22,7 @@ pub use write::{Document, Error, Life, Writer};
 pub struct Sources {
     pub helm: Option<Arc<HelmReleases>>,
     pub labels: Option<Arc<PodLabels>>,
+    pub managers: Option<Arc<ApplicationManagers>>,
 }
 
 impl Sources {
@@ -38,7 +41,13 @@ impl Sources {
                 None => std::future::pending().await,
             }
         };
-        tokio::join!(helm, labels);
+        let managers = async {
+            match self.managers {
+                Some(managers) => managers.run().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::join!(helm, labels, managers);
     }
 
     pub fn app(&self, change: &Change<App>) {
@@ -48,6 +57,9 @@ impl Sources {
             }
             if let Some(labels) = &self.labels {
                 labels.app(app);
+            }
+            if let Some(managers) = &self.managers {
+                managers.app(app);
             }
         }
     }

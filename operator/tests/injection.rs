@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use stanza::choice::Expose;
 use ws_operator::app::App;
 use ws_operator::cluster::{Facts, ServiceFacts};
-use ws_operator::injection::{self, Claim, Decision, Rules, desired};
+use ws_operator::injection::{self, Claim, Decision, ExposeRule, Rules, desired};
 use ws_operator::reason::Reason;
 use ws_operator::shape::Shape;
 
@@ -24,7 +24,7 @@ fn rules() -> Rules {
         .unwrap(),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         native: true,
-        expose: Expose::Service,
+        expose: ExposeRule::Always(Expose::Service),
     }
 }
 
@@ -299,6 +299,8 @@ fn container() -> impl Strategy<Value = Json> {
             if let Some(port) = port {
                 container["ports"] = json!([{"containerPort": port}]);
             }
+            // Of a Kubernetes that our types do not know yet.
+            container["laterField"] = json!({"deep": [{"port": port}, null]});
             if hook {
                 container["lifecycle"] = json!({"preStop": {"exec": {"command": ["sh"]}}});
             }
@@ -318,6 +320,9 @@ fn any_pod() -> impl Strategy<Value = Json> {
     (containers, inits, volumes, annotations).prop_map(
         |(containers, inits, volumes, annotations)| {
             let mut pod = pod_with("/spec/containers", json!(containers));
+            pod["laterField"] = json!(true);
+            pod["spec"]["laterField"] = json!({"deep": [1, 2]});
+            pod["metadata"]["laterField"] = json!("x");
             if let Some(inits) = inits {
                 pod["spec"]["initContainers"] = json!(inits);
             }
@@ -358,6 +363,21 @@ proptest! {
         prop_assert_eq!(once, twice);
     }
 
+    /// As the API server applies it: to the raw pod.
+    #[test]
+    fn what_our_types_do_not_know_survives(raw in any_pod(), websocket in any_stanza()) {
+        let once = patched(&raw, &websocket);
+        prop_assert_eq!(&once["laterField"], &raw["laterField"]);
+        for part in ["spec", "metadata"] {
+            prop_assert_eq!(&once[part]["laterField"], &raw[part]["laterField"]);
+        }
+        for (key, value) in raw["spec"].as_object().unwrap() {
+            let found = &once["spec"][key];
+            prop_assert!(["containers", "initContainers", "volumes"].contains(&key.as_str()) || found == value);
+        }
+        prop_assert_eq!(patched(&once, &websocket), once);
+    }
+
     #[test]
     fn the_patch_leaves_the_apps_containers_untouched(raw in any_pod(), websocket in any_stanza()) {
         let mut after = raw.clone();
@@ -396,6 +416,83 @@ proptest! {
     }
 }
 
+fn patched(raw: &Json, websocket: &Json) -> Json {
+    let before: Pod = serde_json::from_value(raw.clone()).unwrap();
+    let mut after = before.clone();
+    decide(&before, &app(websocket), |decision| match decision {
+        Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
+            injection::inject_pod(&mut after, &injection, &rules());
+        }
+        other @ Decision::Skip(_) => panic!("{other:?}"),
+    });
+    let mut patched = raw.clone();
+    let patch = injection::patch(&before, &after).unwrap();
+    json_patch::patch(&mut patched, &patch).unwrap();
+    patched
+}
+
 fn items(pod: &Json, list: &str) -> Vec<Json> {
     pod["spec"][list].as_array().cloned().unwrap_or_default()
+}
+
+/// Olares up to 1.12.6 puts Envoy into the pod, which captures what comes in.
+#[test]
+fn behind_the_platforms_envoy_nothing_is_led_to_the_gateway() {
+    let rules = Rules {
+        expose: ExposeRule::Always(Expose::Entrance),
+        ..rules()
+    };
+    let bare: Pod = serde_json::from_value(pod()).unwrap();
+    let envoy = json!([{"name": "chat"}, {"name": "olares-envoy-sidecar"}]);
+    let behind: Pod = serde_json::from_value(pod_with("/spec/containers", envoy)).unwrap();
+    let upstream = |pod: &Pod, websocket: &Json| {
+        let (app, service) = (app(websocket), service());
+        let claims = [Claim {
+            app: &app,
+            service: Some(&service),
+        }];
+        let shape = Shape::of_pod(&pod.metadata, pod.spec.as_ref());
+        match desired(&shape, &claims, &rules) {
+            Decision::Inject(injection) => injection.upstream,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(upstream(&bare, &stanza()).is_some());
+    assert_eq!(upstream(&behind, &stanza()), None);
+    let stated = json!({"url": "/ws", "port": 80, "expose": "entrance"});
+    assert!(upstream(&behind, &stated).is_some());
+}
+
+/// The label is looked at in the pod itself: taken off, the next pod comes up bare at once.
+#[test]
+fn who_asks_by_label_asks_for_the_pods_with_the_label() {
+    let object = json!({
+        "metadata": {"name": "chat", "namespace": "chat-alice", "labels": {"ws.olares.com/source": "label"}},
+        "spec": {"entrances": [{"host": "chat-svc"}], "options": {"websocket": stanza()}},
+    });
+    let app = App::read(serde_json::from_value(object).unwrap());
+    let labels = |value: &str| json!({"app": "chat", "pod-template-hash": "5d8f", "ws.olares.com/inject": value});
+    let labelled = serde_json::from_value(pod_with("/metadata/labels", labels("true"))).unwrap();
+    decide(&labelled, &app, |decision| {
+        assert!(matches!(decision, Decision::Inject(_)), "{decision:?}");
+    });
+    let plain = serde_json::from_value(pod()).unwrap();
+    decide(&plain, &app, |decision| match decision {
+        Decision::Skip(skip) => assert_eq!(skip.reason, Reason::NotLabelled),
+        other => panic!("{other:?}"),
+    });
+    skipped(
+        &pod_with("/metadata/labels", labels("false")),
+        &stanza(),
+        Reason::OptedOut,
+    );
+    // Asked for, and nothing can be done about it: not in silence.
+    let mut bare = pod_with("/metadata/labels", labels("true"));
+    bare["metadata"]["ownerReferences"] = json!([]);
+    let bare: Pod = serde_json::from_value(bare).unwrap();
+    let shape = Shape::of_pod(&bare.metadata, bare.spec.as_ref());
+    let Decision::Skip(skip) = desired(&shape, &[], &rules()) else {
+        panic!()
+    };
+    assert_eq!(skip.reason, Reason::BarePod);
 }

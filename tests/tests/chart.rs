@@ -4,6 +4,8 @@
 mod certificates;
 #[path = "chart/monitoring.rs"]
 mod monitoring;
+#[path = "chart/rights.rs"]
+mod rights;
 #[path = "chart/scheduling.rs"]
 mod scheduling;
 #[path = "chart/schema.rs"]
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         monitoring::the_monitors_find_their_ports,
         monitoring::the_dashboard_asks_for_numbers_that_exist,
         monitoring::the_network_policy_lets_in_who_must,
+        rights::rights_follow_the_sources,
         scheduling::replicas_are_spread_and_kept,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

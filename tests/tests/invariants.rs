@@ -111,6 +111,8 @@ fn few_files_talk_to_the_api_server() {
         "operator/src/run.rs",
         "operator/src/source/write.rs",
         "operator/src/source/helm_release.rs",
+        "operator/src/source/application_manager.rs",
+        "operator/src/platform.rs",
         "operator/src/events.rs",
         "operator/src/probe.rs",
         "operator/src/cli/doctor.rs",

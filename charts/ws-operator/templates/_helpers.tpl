@@ -53,13 +53,10 @@ ws-operator
 {{- end -}}
 {{- end -}}
 
-{{- /* Olares' edge knows only the entrance's Service. */ -}}
-{{- define "ws-operator.expose" -}}
-{{- if .Values.expose -}}
-{{- .Values.expose -}}
-{{- else if .Capabilities.APIVersions.Has "app.bytetrade.io/v1alpha1" -}}
-entrance
-{{- else -}}
-service
+{{- /* Sources that are told of apps in any namespace write AppManifests there. */ -}}
+{{- define "ws-operator.writesEverywhere" -}}
+{{- $sources := .Values.sources -}}
+{{- if or $sources.podLabel.enabled (ne (toString $sources.applicationManager) "false") (and $sources.helm.enabled (not $sources.helm.namespaces)) -}}
+true
 {{- end -}}
 {{- end -}}

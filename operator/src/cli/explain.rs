@@ -9,13 +9,15 @@ use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::{Value as Json, json};
+use stanza::choice::Expose;
 
 use crate::api::Condition;
 use crate::app::{App, Stanza};
 use crate::cluster::{Cluster, Facts, Store};
-use crate::injection::{Decision, Rules, desired};
+use crate::injection::{Decision, ExposeRule, Rules, desired};
+use crate::platform::Platform;
 use crate::reason::Reason;
-use crate::settings::GatewaySettings;
+use crate::settings::{ExposeDefault, GatewaySettings};
 use crate::shape::{Gateway, Owner, Shape, Workload, WorkloadKind};
 
 /// Say why an object has a gateway, or none
@@ -77,8 +79,15 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<String> {
         None => client.default_namespace().to_owned(),
     };
     let cluster = read(&client, &namespace).await?;
+    let platform = Platform::find(client)
+        .await
+        .context("the API server does not answer")?;
     // Any cluster is taken to be new enough.
-    let rules = arguments.gateway.rules(true);
+    let mut rules = arguments.gateway.rules(true, platform.is_olares());
+    if let (ExposeDefault::Auto, Some(found)) = (arguments.gateway.expose, default_expose(&cluster))
+    {
+        rules.expose = ExposeRule::Always(found);
+    }
     let finding = explain(&cluster, &rules, &namespace, &arguments.object)?;
     Ok(match arguments.output {
         Format::Text => finding.text(),
@@ -114,6 +123,20 @@ where
 }
 
 // === the decision (pure) ===
+
+/// The operator's default, as it shows in what the operator says of apps that leave it open.
+fn default_expose(cluster: &Cluster) -> Option<Expose> {
+    cluster.apps.all().iter().find_map(|app| {
+        let Stanza::Valid { websocket, .. } = &app.stanza else {
+            return None;
+        };
+        let said = app.status.expose.as_deref()?;
+        let all = [Expose::Entrance, Expose::Service, Expose::None];
+        let found = all.into_iter().find(|expose| expose.as_str() == said)?;
+        // None may be the platform's doing in these pods alone.
+        (websocket.operator.expose.is_none() && found != Expose::None).then_some(found)
+    })
+}
 
 fn explain(
     cluster: &Cluster,
@@ -219,7 +242,14 @@ fn of_pod(
 
 fn of_app(cluster: &Cluster, app: &App) -> Finding {
     let found = |service: &str| cluster.services.get(&app.id.namespace, service);
+    let claims = cluster.claims(&app.id.namespace);
+    let overruling = claims.overruling(&app.id);
     let (reason, message) = match &app.stanza {
+        _ if overruling.is_some() => {
+            let by = overruling.map_or("", |by| &by.id.name);
+            let message = format!("the AppManifest {by} has the same pods and comes first");
+            (Reason::Superseded, message)
+        }
         Stanza::Absent => (Reason::NoStanza, "no options.websocket".to_owned()),
         Stanza::Invalid { problems, .. } => (Reason::InvalidStanza, problems.errors()),
         Stanza::Valid {
@@ -399,7 +429,9 @@ mod tests {
 
     #[track_caller]
     fn check(cluster: &Cluster, target: &str, expected: Reason) -> Finding {
-        let rules = Defaults::parse_from(["x"]).gateway.rules(true);
+        let rules = Defaults::parse_from(["x"])
+            .gateway
+            .rules(true, tokio::sync::watch::channel(false).1);
         let target = target.parse().unwrap();
         let finding = explain(cluster, &rules, "chat", &target).unwrap();
         assert_eq!(finding.reason, expected, "{}", finding.text());
@@ -432,6 +464,30 @@ mod tests {
             finding.message
         );
         check(&cluster, "deployment/chat", Reason::InvalidStanza);
+    }
+
+    /// Nobody has to say with which default the operator was installed.
+    #[test]
+    fn the_operators_default_is_seen_in_the_status() {
+        let cluster = cluster(8888);
+        assert_eq!(default_expose(&cluster), None);
+        let said = |name: &str, stated: Json, said: &str| {
+            let mut websocket = json!({"url": "/ws", "port": 80});
+            websocket["expose"] = stated;
+            put(
+                &cluster.apps,
+                json!({
+                    "metadata": {"name": name, "namespace": "chat"},
+                    "spec": {"entrances": [{"host": name}], "options": {"websocket": websocket}},
+                    "status": {"expose": said},
+                }),
+            );
+        };
+        said("stated", json!("service"), "service");
+        said("captured", Json::Null, "none");
+        assert_eq!(default_expose(&cluster), None);
+        said("open", Json::Null, "entrance");
+        assert_eq!(default_expose(&cluster), Some(Expose::Entrance));
     }
 
     #[test]

@@ -136,6 +136,11 @@ impl<T> Store<T> {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) -> Vec<Change<T>> {
+        self.replace(Namespaces::new())
+    }
+
     /// Replaces everything by a complete list.
     fn replace(&self, complete: Namespaces<T>) -> Vec<Change<T>> {
         let mut before = {

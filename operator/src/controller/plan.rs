@@ -29,6 +29,7 @@ pub(super) struct Plan {
     pub(super) counts: PodCounts,
     pub(super) steps: Vec<Step>,
     pub(super) strays: Vec<(Arc<PodFacts>, Verdict)>,
+    pub(super) expose: Expose,
     pub(super) route: Route,
     /// Services whose port leads to the app itself again, before anything is rolled.
     pub(super) returns: Vec<Retarget>,
@@ -78,10 +79,16 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         })
         .collect();
     counts.summary = format!("{}/{}", counts.current, counts.wanted);
-    let expose = validated
+    let stated = validated
         .websocket()
-        .and_then(|websocket| websocket.operator.expose)
-        .unwrap_or(means.expose);
+        .and_then(|websocket| websocket.operator.expose);
+    let expose = stated.unwrap_or_else(|| {
+        if platform_routes(&validated) {
+            Expose::None
+        } else {
+            means.expose
+        }
+    });
     let route = route(&validated, expose);
     let leftovers = match &validated.app {
         Some(app) if !validated.holds_still() => {
@@ -110,6 +117,7 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         counts,
         steps,
         strays: validated.strays,
+        expose,
         route,
         returns,
         leftovers,
@@ -181,6 +189,12 @@ fn step(
 
 // === routing ===
 
+/// Pods have the platform's own gateway, or its Envoy that captures what comes in.
+fn platform_routes(validated: &Validated) -> bool {
+    let mut pods = validated.members.iter().flat_map(|member| &member.pods);
+    pods.any(|pod| pod.shape.envoy || pod.shape.gateway == Gateway::Platform)
+}
+
 fn route(validated: &Validated, expose: Expose) -> Route {
     let (Some(app), Some(websocket), Some(entrance)) =
         (&validated.app, validated.websocket(), &validated.entrance)
@@ -191,7 +205,11 @@ fn route(validated: &Validated, expose: Expose) -> Route {
         return Route::None(validated.accepted.clone());
     }
     if expose == Expose::None {
-        return Route::None(Verdict::new(Reason::ExposeNone, "expose: none"));
+        let message = match websocket.operator.expose {
+            Some(_) => "expose: none",
+            None => "the platform routes: its own sidecar is in the pods",
+        };
+        return Route::None(Verdict::new(Reason::ExposeNone, message));
     }
     if expose == Expose::Entrance {
         return Route::Entrance(entrance::entrance(app, websocket, entrance, validated));
@@ -206,6 +224,7 @@ fn route(validated: &Validated, expose: Expose) -> Route {
         websocket,
         entrance,
         found.map(AsRef::as_ref),
+        &validated.overruled,
     ))
 }
 

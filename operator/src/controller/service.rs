@@ -37,6 +37,7 @@ pub(super) fn companion(
     websocket: &WebSocket,
     entrance: &ServiceFacts,
     found: Option<&ServiceFacts>,
+    overruled: &[String],
 ) -> Companion {
     // Where the gateway is an init container, older endpoint controllers do not find its port
     // by name.
@@ -45,8 +46,9 @@ pub(super) fn companion(
         Placement::Native => IntOrString::Int(env::CLIENT_PORT.into()),
     };
     if let Some(found) = found {
-        let ours = found.entrance.is_some() && found.owners.contains(&app.uid);
-        if !ours {
+        let ours = found.owners.contains(&app.uid);
+        let inherited = found.owners.iter().any(|owner| overruled.contains(owner));
+        if found.entrance.is_none() || !ours && !inherited {
             return Companion::Taken;
         }
         let ports = [Port {
@@ -54,7 +56,7 @@ pub(super) fn companion(
             number: env::CLIENT_PORT.into(),
             target: Some(target.clone()),
         }];
-        if found.selector == entrance.selector && found.ports == ports {
+        if ours && found.selector == entrance.selector && found.ports == ports {
             return Companion::Kept;
         }
     }

@@ -79,6 +79,7 @@ fn status(app: &App, applied: &Applied, now: &str) -> AppManifestStatus {
         conditions,
         pods: plan.counts.clone(),
         entrance: app.service().map(str::to_owned),
+        expose: accepted.then(|| plan.expose.as_str().to_owned()),
         url: url(app, applied),
         warnings: app.warnings.iter().map(ToString::to_string).collect(),
         workloads: workloads.chain(strays).collect(),

@@ -1,5 +1,6 @@
 //! Step 2 (pure): what each workload of the app should have, and whether the app is acceptable.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use stanza::WebSocket;
@@ -10,6 +11,8 @@ use crate::app::{App, AppId, Stanza};
 use crate::cluster::{Budget, PodFacts, ServiceFacts, WorkloadFacts};
 use crate::injection::{Decision, Rules, desired};
 use crate::reason::Reason;
+use crate::shape::{Gateway, Shape};
+use crate::source::precedence::winner;
 
 pub(super) struct Validated {
     pub(super) id: AppId,
@@ -20,6 +23,8 @@ pub(super) struct Validated {
     /// Pods of the entrance that get no gateway, or that we could not roll.
     pub(super) strays: Vec<(Arc<PodFacts>, Verdict)>,
     pub(super) services: Vec<Arc<ServiceFacts>>,
+    /// The uids of apps whose pods this one has in their place.
+    pub(super) overruled: Vec<String>,
     pub(super) budgets: Vec<Arc<Budget>>,
     pub(super) disabled: bool,
     pub(super) image: String,
@@ -72,18 +77,31 @@ impl Validated {
 }
 
 pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
-    let accepted = accept(observed.app.as_deref(), observed.entrance.as_deref());
+    let mut accepted = accept(observed.app.as_deref(), observed.entrance.as_deref());
+    if let Some(by) = observed.claims.overruling(&observed.id) {
+        accepted = superseded(by);
+    }
     let claims = observed.claims.borrow();
+    let mut others = BTreeSet::new();
     let leave = observed.app.is_some() && holds_still(accepted.reason);
-    let members = observed
+    let members: Vec<Assessed> = observed
         .members
         .into_iter()
         .filter_map(|Member { workload, pods }| {
+            let mut pods = pods;
             let wish = match desired(&workload.shape, &claims, rules) {
                 _ if leave => Wish::Leave(accepted.clone()),
                 Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
                     if injection.app != observed.id.name {
+                        others.insert(injection.app);
                         return None;
+                    }
+                    let behind = Shape {
+                        envoy: true,
+                        ..workload.shape.clone()
+                    };
+                    if let Decision::Inject(behind) = desired(&behind, &claims, rules) {
+                        pods = same_settings(pods, &behind.hash, &injection.hash);
                     }
                     Wish::Gateway {
                         hash: injection.hash,
@@ -125,8 +143,19 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
             (pod, verdict)
         })
         .collect();
+    // Two Services may select the same pods.
+    if accepted.reason == Reason::Accepted
+        && members.is_empty()
+        && let Some(other) = claims
+            .iter()
+            .find(|claim| others.contains(&*claim.app.id.name))
+    {
+        accepted = superseded(other.app);
+    }
+    let overruled = observed.claims.overruled_by(&observed.id);
     Validated {
-        id: observed.id,
+        overruled: overruled.cloned().collect(),
+        id: observed.id.clone(),
         app: observed.app,
         accepted,
         entrance: observed.entrance,
@@ -137,6 +166,29 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
         disabled: observed.disabled,
         image: rules.image.clone(),
     }
+}
+
+/// A template does not show the Envoy that the platform puts into its pods. A pod behind one has
+/// what it should by another hash: it counts as the template's.
+fn same_settings(pods: Vec<Arc<PodFacts>>, behind: &str, hash: &str) -> Vec<Arc<PodFacts>> {
+    let same = |pod: Arc<PodFacts>| match &pod.shape.gateway {
+        Gateway::Ours {
+            app,
+            hash: found,
+            image,
+        } if pod.shape.envoy && found == behind => {
+            let gateway = Gateway::Ours {
+                app: app.clone(),
+                hash: hash.to_owned(),
+                image: image.clone(),
+            };
+            let mut pod = (*pod).clone();
+            pod.shape.gateway = gateway;
+            Arc::new(pod)
+        }
+        _ => pod,
+    };
+    pods.into_iter().map(same).collect()
 }
 
 fn accept(app: Option<&App>, entrance: Option<&ServiceFacts>) -> Verdict {
@@ -166,6 +218,12 @@ fn accept(app: Option<&App>, entrance: Option<&ServiceFacts>) -> Verdict {
     }
 }
 
+fn superseded(by: &App) -> Verdict {
+    let (name, source) = (&by.id.name, winner(by.source.as_deref()));
+    let message = format!("the AppManifest {name} ({source}) has the same pods and comes first");
+    Verdict::new(Reason::Superseded, message)
+}
+
 /// Mistakes and gaps that a person or the next second will mend: running gateways stay.
 fn holds_still(reason: Reason) -> bool {
     matches!(
@@ -177,3 +235,6 @@ fn holds_still(reason: Reason) -> bool {
             | Reason::NoSelector
     )
 }
+
+#[cfg(test)]
+mod tests;

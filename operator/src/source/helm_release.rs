@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -29,7 +30,7 @@ const SELECTOR: &str = "owner=helm";
 
 pub struct HelmReleases {
     client: Client,
-    revisions: Store<Revision>,
+    watched: Vec<Watched>,
     /// A release is named by namespace and name, as its AppManifest is.
     queue: Queue<AppId>,
     /// For releases whose pods are on their way: admission waits for us.
@@ -37,11 +38,26 @@ pub struct HelmReleases {
     writer: Writer,
 }
 
+/// A namespace's releases, or those of all.
+struct Watched {
+    /// `None`: all.
+    namespace: Option<String>,
+    revisions: Store<Revision>,
+}
+
 impl HelmReleases {
-    pub fn new(writer: Writer) -> Self {
+    /// No `namespaces`: all of them.
+    pub fn new(writer: Writer, namespaces: &[String]) -> Self {
+        let watched = |namespace| Watched {
+            namespace,
+            revisions: Store::default(),
+        };
         Self {
             client: writer.client.clone(),
-            revisions: Store::default(),
+            watched: match namespaces {
+                [] => vec![watched(None)],
+                some => some.iter().cloned().map(Some).map(watched).collect(),
+            },
             queue: Queue::default(),
             tickets: Mutex::default(),
             writer,
@@ -50,17 +66,14 @@ impl HelmReleases {
 
     /// Works for ever. The cluster's AppManifests must be synced before.
     pub async fn run(self: Arc<Self>) {
-        let watched = async {
-            let secrets = Api::all(self.client.clone());
-            let config = watcher::Config::default()
-                .labels(SELECTOR)
-                .fields("type=helm.sh/release.v1");
-            self.revisions
-                .follow(secrets, config, |change| self.changed(change))
-                .await;
-        };
+        let watched = join_all(self.watched.iter().map(|watched| self.follow(watched)));
         let worked = async {
-            self.revisions.synced().await;
+            join_all(
+                self.watched
+                    .iter()
+                    .map(|watched| watched.revisions.synced()),
+            )
+            .await;
             // Releases that went while we were away.
             for app in self.writer.apps().all() {
                 self.app(&app);
@@ -72,15 +85,23 @@ impl HelmReleases {
         tokio::join!(watched, worked);
     }
 
+    async fn follow(&self, watched: &Watched) {
+        let secrets = match &watched.namespace {
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
+            None => Api::all(self.client.clone()),
+        };
+        let config = watcher::Config::default()
+            .labels(SELECTOR)
+            .fields("type=helm.sh/release.v1");
+        watched
+            .revisions
+            .follow(secrets, config, |change| self.changed(change))
+            .await;
+    }
+
     /// Somebody changed or removed what we wrote, or what another wrote in our place.
     pub fn app(&self, app: &App) {
-        let ours = app.source.as_deref() == Some(SOURCE)
-            || self
-                .revisions
-                .in_namespace(&app.id.namespace)
-                .iter()
-                .any(|revision| revision.release == app.id.name);
-        if ours {
+        if app.source.as_deref() == Some(SOURCE) || !self.revisions(&app.id).is_empty() {
             self.queue.add(app.id.clone(), Duration::ZERO);
         }
     }
@@ -109,11 +130,16 @@ impl HelmReleases {
 
     async fn reconcile(&self, release: AppId) -> Result<Option<Duration>, Error> {
         let _until_read = self.tickets().remove(&release);
-        let mut revisions = self.revisions.in_namespace(&release.namespace);
-        revisions.retain(|revision| revision.release == release.name);
+        let revisions = self.revisions(&release);
         let Some(chosen) = revision::choose(&revisions) else {
-            self.writer.remove(&release).await?;
-            return Ok(None);
+            return match self.writer.remove(&release).await {
+                // It was written while we read more namespaces.
+                Err(error) if !self.reads(&release.namespace) && error.is_forbidden() => {
+                    warn!(%release, "its AppManifest is nobody's: no Helm release is read in its namespace any more");
+                    Ok(None)
+                }
+                outcome => outcome.map(|()| None),
+            };
         };
         match self.document(&release, &chosen.revision.secret).await? {
             Some(document) => {
@@ -128,6 +154,25 @@ impl HelmReleases {
             None => self.writer.remove(&release).await?,
         }
         Ok(None)
+    }
+
+    fn reads(&self, namespace: &str) -> bool {
+        let names = |watched: &Watched| {
+            watched
+                .namespace
+                .as_deref()
+                .is_none_or(|name| name == namespace)
+        };
+        self.watched.iter().any(names)
+    }
+
+    fn revisions(&self, release: &AppId) -> Vec<Arc<Revision>> {
+        let stores = self.watched.iter().map(|watched| &watched.revisions);
+        let mut revisions: Vec<_> = stores
+            .flat_map(|store| store.in_namespace(&release.namespace))
+            .collect();
+        revisions.retain(|revision| revision.release == release.name);
+        revisions
     }
 
     /// `None`: the release's chart asks for no WebSocket.

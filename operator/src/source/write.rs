@@ -28,6 +28,27 @@ pub enum Error {
     Secret { name: String, source: kube::Error },
 }
 
+impl Error {
+    /// We may not, as where a source is limited to some namespaces.
+    pub fn is_forbidden(&self) -> bool {
+        let (Self::Write { source, .. }
+        | Self::Remove { source, .. }
+        | Self::Secret { source, .. }) = self;
+        matches!(source, kube::Error::Api(error) if error.code == 403)
+    }
+
+    /// The app's namespace is not there, or going.
+    pub fn has_no_namespace(&self) -> bool {
+        match self {
+            Self::Write {
+                source: kube::Error::Api(error),
+                ..
+            } => error.code == 404 || error.code == 403 && error.message.contains("terminated"),
+            _ => false,
+        }
+    }
+}
+
 /// What a source found out about one app.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
@@ -39,6 +60,12 @@ pub struct Document {
 impl Document {
     pub fn new(spec: Map<String, Json>, problems: &Problems) -> Self {
         let problems = problems.has_errors().then(|| problems.errors());
+        Self { spec, problems }
+    }
+
+    /// Nothing of it is unknown.
+    pub fn known(spec: Map<String, Json>) -> Self {
+        let problems = None;
         Self { spec, problems }
     }
 
@@ -153,9 +180,6 @@ impl Writer {
         match self.manifests(app).delete(&app.name, &params).await {
             Ok(_) => {
                 info!(%app, source = self.source, "AppManifest removed");
-                // Admission forgets it from now on, before the watch says so.
-                let change = self.apps().put(&app.namespace, &app.name, None);
-                self.triggers.app(&change);
                 Ok(())
             }
             Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),

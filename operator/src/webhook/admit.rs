@@ -123,7 +123,7 @@ pub(super) fn service(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> 
     };
     let wanted = !app.leaving
         && app.service() == Some(&after.name)
-        && rules.expose(websocket) == Expose::Entrance
+        && rules.expose(websocket, false) == Expose::Entrance
         && entrance::port(&app, &before).is_ok_and(|port| port.routed);
     let port = entrance::port(&app, &after).ok()?;
     if !wanted || port.routed {

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::certificate::authority::Authorities;
 use crate::certificate::leaf::Leaf;
 use crate::cluster::{Facts, ServiceFacts};
+use crate::injection::ExposeRule;
 
 const NAME: &str = "ws-operator.ws-operator.svc";
 
@@ -62,10 +63,11 @@ impl Server {
                 resources: k8s_openapi::api::core::v1::ResourceRequirements::default(),
                 trusted_proxies: Vec::new(),
                 native: true,
-                expose: Expose::Service,
+                expose: ExposeRule::Always(Expose::Service),
             },
             notices: Notices::nowhere(),
             metrics: Metrics::default(),
+            by_label: true,
         });
         let day = Duration::from_hours(24);
         let now = OffsetDateTime::now_utc();
@@ -244,4 +246,53 @@ async fn a_panic_lets_the_pod_in_with_a_warning() {
     let answer: Json = serde_json::from_slice(&body).unwrap();
     assert_eq!(answer["response"]["allowed"], true);
     warns(&answer["response"], "internal-error");
+}
+
+fn labelled() -> Json {
+    let mut pod = pod();
+    pod["metadata"]["labels"] =
+        json!({"app": "new", "pod-template-hash": "5d8f", "ws.olares.com/inject": "true"});
+    pod["metadata"]["ownerReferences"][0]["name"] = json!("new-5d8f");
+    pod
+}
+
+/// The workload and its pods come with one `apply`: the pod may be quicker than the source.
+#[tokio::test]
+async fn a_pod_that_asks_by_label_waits_for_its_manifest() {
+    let server = Server::start().await;
+    let pod = review(&labelled());
+    let asked = server.review(PODS, &pod);
+    let told = async {
+        // Later than the first look, and well before patience ends.
+        tokio::time::sleep(PATIENCE / 4).await;
+        let app = json!({
+            "metadata": {"name": "new", "namespace": "chat", "labels": {"ws.olares.com/source": "label"}},
+            "spec": {"entrances": [{"host": "new"}], "options": {"websocket": {"url": "/ws", "port": 80}}},
+        });
+        let app = App::read(serde_json::from_value(app).unwrap());
+        let service = json!({"metadata": {"name": "new"}, "spec": {"selector": {"app": "new"}}});
+        let service = ServiceFacts::read(serde_json::from_value(service).unwrap());
+        let cluster = &server.webhook.cluster;
+        cluster.services.put("chat", "new", service);
+        cluster.apps.put("chat", "new", Some(app));
+    };
+    let (response, ()) = tokio::join!(asked, told);
+    assert_eq!(response["patchType"], "JSONPatch", "{response}");
+}
+
+#[tokio::test]
+async fn a_label_that_nobody_reads_keeps_no_pod_for_long() {
+    let server = Server::start().await;
+    let started = Instant::now();
+    let response = server.review(PODS, &review(&labelled())).await;
+    assert!(response.get("patch").is_none(), "{response}");
+    assert!(started.elapsed() < PATIENCE * 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_bare_pod_that_asks_by_label_is_told_that_it_asks_in_vain() {
+    let server = Server::start().await;
+    let mut pod = labelled();
+    pod["metadata"]["ownerReferences"] = json!([]);
+    warns(&server.review(PODS, &review(&pod)).await, "bare-pod");
 }

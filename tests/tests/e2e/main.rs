@@ -12,6 +12,8 @@ mod invalid;
 mod kinds;
 mod label;
 mod metrics;
+mod olares;
+mod precedence;
 mod rights;
 mod rollouts;
 mod scope;
@@ -71,6 +73,7 @@ fn prepare() -> Result<()> {
 fn trials() -> Vec<Trial> {
     trials![
         served::helm_install_of_the_example,
+        served::a_manifest_that_is_a_template,
         served::kubectl_apply_of_the_one_file,
         served::an_app_manifest_beside_a_running_app,
         served::a_changed_stanza,
@@ -80,6 +83,7 @@ fn trials() -> Vec<Trial> {
         invalid::a_wrong_port_in_a_chart,
         label::a_labelled_deployment,
         label::a_wrong_callback,
+        precedence::by_hand_wins_over_helm,
         scope::bystanders_of_an_entrance,
         rollouts::owners_hold_a_restart_back,
         rollouts::a_rollout_that_fails_stops_and_recovers,
@@ -104,6 +108,8 @@ fn trials() -> Vec<Trial> {
 
 fn alone_in_this_order() -> Vec<Trial> {
     trials![
+        rights::helm_releases_of_some_namespaces,
+        olares::both_ages,
         alone::the_leader_is_killed,
         alone::the_leader_is_killed_in_the_middle_of_a_rollout,
         alone::only_so_many_restarts_begin_at_once,

@@ -16,6 +16,23 @@ pub(crate) async fn helm_install_of_the_example(namespace: Arc<Namespace>) -> Re
     is_served(&namespace).await
 }
 
+/// A quarter of the published manifests are Helm templates; most of those are no YAML before.
+pub(crate) async fn a_manifest_that_is_a_template(namespace: Arc<Namespace>) -> Result<()> {
+    let chart = chart::edited(|manifest| {
+        let manifest = manifest
+            .replace(
+                "port: 8888\n",
+                "port: {{ .Values.callbackPort | default 8888 }}\n",
+            )
+            .replace("host: chat", "host: {{ .Release.Name }}");
+        format!(
+            "{{{{- $who := .Values.admin -}}}}\n{manifest}\n{{{{ if .Values.isAdmin }}}}\nmore: {{{{ $who }}}}: {{ no YAML\n{{{{ end }}}}\n"
+        )
+    })?;
+    chart::install(&namespace, chart.path())?;
+    is_served(&namespace).await
+}
+
 pub(crate) async fn kubectl_apply_of_the_one_file(namespace: Arc<Namespace>) -> Result<()> {
     namespace.apply(&chart::one_file()?)?;
     is_served(&namespace).await

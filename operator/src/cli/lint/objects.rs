@@ -49,10 +49,8 @@ pub(super) fn check(file: &str, objects: &[Node], services: &[ServiceFacts]) -> 
             let metadata = metadata(object);
             let placed = found.into_iter().map(|mut problem| {
                 problem.position = place(metadata, &problem.path).or(object.position);
-                problem.path = [&problem.source, problem.path.as_str()]
-                    .join(" ")
-                    .trim()
-                    .to_owned();
+                let path = format!("{} {}", problem.source, problem.path);
+                path.trim().clone_into(&mut problem.path);
                 file.clone_into(&mut problem.source);
                 if problem.message == NO_SERVICE {
                     problem.severity = Severity::Warning;

@@ -55,6 +55,7 @@ fn shape(gateway: Gateway) -> Shape {
         opted_out: false,
         host_network: false,
         clash: None,
+        envoy: false,
         fronted: false,
     }
 }
@@ -124,6 +125,7 @@ impl Case {
             }],
             strays: Vec::new(),
             services: Vec::new(),
+            overruled: Vec::new(),
             budgets: self.budgets.into_iter().map(Arc::new).collect(),
             disabled: self.disabled,
             image: "ws-gateway:1".to_owned(),
