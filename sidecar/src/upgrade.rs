@@ -271,12 +271,13 @@ fn first_offered(headers: &HeaderMap) -> Option<HeaderValue> {
     HeaderValue::from_str(first).ok()
 }
 
+/// Takes the headers out of the request: there are connections by the thousand.
 fn describe<B>(
-    request: &Request<B>,
+    request: &mut Request<B>,
     identity: Identity,
     cookies: Option<Arc<[u8]>>,
 ) -> (OpenRequest, Connection) {
-    let headers = request.headers();
+    let headers = std::mem::take(request.headers_mut());
     let text = |name| {
         headers
             .get(name)
@@ -291,7 +292,7 @@ fn describe<B>(
     let head = OpenRequest {
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
-        headers: headers.clone(),
+        headers,
     };
     (head, connection)
 }

@@ -4,7 +4,6 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
 use bytes::Bytes;
-use http::HeaderValue;
 use serde_json::Value as Json;
 
 use super::Target;
@@ -234,10 +233,13 @@ impl OpenRequest {
             }
             push_json(body, name.as_str());
             body.push(':');
-            let mut values = self.headers.get_all(name).iter();
-            let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-            let first = values.next().map(text).unwrap_or_default();
-            let all = values.fold(first, |all, next| all + ", " + &text(next));
+            let values = self.headers.get_all(name).iter();
+            let mut values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let mut all = values.next().unwrap_or_default();
+            for next in values {
+                all += ", ";
+                all += next;
+            }
             push_json(body, &all);
         }
         body.push_str("}}");
