@@ -106,6 +106,20 @@ impl Cluster {
             .collect()
     }
 
+    /// The workloads whose label asks for a gateway.
+    pub fn asking(&self, namespace: &str) -> Vec<Workload> {
+        fn asking<T: AsRef<WorkloadFacts>>(all: Vec<Arc<T>>) -> impl Iterator<Item = Workload> {
+            all.into_iter().filter_map(|object| {
+                let facts = object.as_ref().as_ref();
+                facts.ask.is_some().then(|| facts.workload.clone())
+            })
+        }
+        asking(self.deployments.in_namespace(namespace))
+            .chain(asking(self.stateful_sets.in_namespace(namespace)))
+            .chain(asking(self.daemon_sets.in_namespace(namespace)))
+            .collect()
+    }
+
     /// The apps that pods of this shape are, or were, a matter of.
     pub fn apps_of_shape(&self, namespace: &str, shape: &Shape) -> BTreeSet<AppId> {
         let mut apps: BTreeSet<AppId> = self

@@ -205,10 +205,10 @@ fn deployment<'a>(metadata: &ObjectMeta, replica_set: &'a str) -> Option<&'a str
 // === impl WorkloadKind ===
 
 impl WorkloadKind {
+    pub const ALL: [Self; 3] = [Self::Deployment, Self::StatefulSet, Self::DaemonSet];
+
     pub fn of(kind: &str) -> Option<Self> {
-        [Self::Deployment, Self::StatefulSet, Self::DaemonSet]
-            .into_iter()
-            .find(|known| known.as_str() == kind)
+        Self::ALL.into_iter().find(|known| known.as_str() == kind)
     }
 
     pub const fn as_str(self) -> &'static str {

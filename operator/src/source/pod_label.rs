@@ -12,6 +12,7 @@ use super::{Error, Life, Writer};
 use crate::app::{App, AppId};
 use crate::cluster::{Change, Cluster, Ticket, WorkloadFacts};
 use crate::queue::{Queue, SETTLE};
+use crate::shape::{Workload, WorkloadKind};
 
 pub const SOURCE: &str = "label";
 
@@ -62,11 +63,9 @@ impl PodLabels {
 
     /// A Service may be the one that leads to a workload that asks.
     pub fn service(&self, namespace: &str) {
-        for workload in self.cluster().workloads(namespace) {
-            if workload.ask.is_some() {
-                self.queue
-                    .add(AppId::new(namespace, &workload.workload.name), SETTLE);
-            }
+        for workload in self.cluster().asking(namespace) {
+            self.queue
+                .add(AppId::new(namespace, &workload.name), SETTLE);
         }
     }
 
@@ -103,10 +102,12 @@ impl PodLabels {
 
     /// The workload of that name that asks: of several kinds, the first.
     fn asking(&self, id: &AppId) -> Option<WorkloadFacts> {
-        let workloads = self.cluster().workloads(&id.namespace).into_iter();
-        workloads
-            .filter(|facts| facts.workload.name == id.name)
-            .find(|facts| facts.ask.is_some())
+        WorkloadKind::ALL.into_iter().find_map(|kind| {
+            let name = id.name.clone();
+            let workload = Workload { kind, name };
+            let facts = self.cluster().workload(&id.namespace, &workload)?;
+            facts.ask.is_some().then_some(facts)
+        })
     }
 
     fn cluster(&self) -> &Cluster {

@@ -40,19 +40,22 @@ pub struct Overruled {
 pub fn settle(mut apps: Vec<Arc<App>>) -> Settled {
     apps.retain(|app| !app.leaving);
     apps.sort_by(|a, b| a.precedence().cmp(&b.precedence()));
+    let mut first: HashMap<&str, &Arc<App>> = HashMap::new();
+    let winners: Vec<Option<Arc<App>>> = apps
+        .iter()
+        .map(|app| {
+            let winner = *first.entry(app.service()?).or_insert(app);
+            (!Arc::ptr_eq(winner, app)).then(|| Arc::clone(winner))
+        })
+        .collect();
     let mut settled = Settled {
         claiming: Vec::with_capacity(apps.len()),
         overruled: Vec::new(),
     };
-    let mut first: HashMap<String, Arc<App>> = HashMap::new();
-    for app in apps {
-        if let Some(by) = app.service().and_then(|service| first.get(service)) {
-            let by = Arc::clone(by);
-            settled.overruled.push(Overruled { app, by });
-        } else {
-            let service = app.service().map(str::to_owned);
-            first.extend(service.map(|service| (service, Arc::clone(&app))));
-            settled.claiming.push(app);
+    for (app, winner) in apps.into_iter().zip(winners) {
+        match winner {
+            Some(by) => settled.overruled.push(Overruled { app, by }),
+            None => settled.claiming.push(app),
         }
     }
     settled
