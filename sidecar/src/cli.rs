@@ -8,7 +8,7 @@ use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parse
 use stanza::env;
 use stanza::settings::{Reader, Setting, catalogue};
 
-use crate::{connect, dev, drain, healthcheck, run};
+use crate::{connect, dev, drain, echo, healthcheck, run};
 
 /// Gives an app WebSockets: it gets every open, message and close as an HTTP POST, and sends,
 /// closes and lists through an HTTP API on the same port.
@@ -27,6 +27,8 @@ enum Subcommands {
     Dev(Box<DevArgs>),
     /// Talk to a gateway: lines from standard input are sent, messages are printed
     Connect(connect::ConnectArgs),
+    /// Be an app that says back what it hears
+    Echo(echo::EchoArgs),
     /// Exit 0 if a running gateway is alive (for exec probes)
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Make a running gateway send its clients away, and wait until the app knows (a preStop hook)
@@ -118,7 +120,8 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Subcommands::Run(args) => run::main(&args, &given),
         Subcommands::Dev(args) => dev::main(&args, &given),
-        Subcommands::Connect(args) => connect::main(args),
+        Subcommands::Connect(args) => connect::main(&args),
+        Subcommands::Echo(args) => echo::main(&args),
         Subcommands::Healthcheck(args) => healthcheck::main(&args),
         Subcommands::Drain(args) => drain::command::main(&args),
     };

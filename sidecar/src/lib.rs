@@ -26,6 +26,7 @@ pub mod ws;
 mod ask;
 mod connect;
 mod dev;
+mod echo;
 mod healthcheck;
 mod logging;
 mod ops;
