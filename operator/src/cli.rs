@@ -4,8 +4,12 @@ mod chart;
 mod doctor;
 mod explain;
 mod inject;
+mod installed;
 mod lint;
 mod manifest;
+mod roll;
+mod snapshot;
+mod target;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,6 +39,7 @@ enum Command {
     StandDown(StandDown),
     Doctor(doctor::Arguments),
     Explain(Box<explain::Arguments>),
+    Roll(roll::Arguments),
     Manifest(manifest::Arguments),
     Lint(lint::Arguments),
     Inject(Box<inject::InjectArguments>),
@@ -81,6 +86,7 @@ impl Cli {
                 return Ok(ExitCode::SUCCESS);
             }
             Command::Doctor(arguments) => doctor::run(&arguments).await?,
+            Command::Roll(arguments) => roll::run(&arguments).await?,
             Command::Explain(arguments) => explain::run(&arguments).await?.into(),
             Command::Manifest(arguments) => manifest::run(&arguments)?.into(),
             Command::Lint(arguments) => lint::run(&arguments)?,

@@ -8,6 +8,7 @@ mod entrance;
 mod obstacle;
 mod plan;
 mod repairs;
+mod roll;
 mod service;
 mod trigger;
 mod triggers;
@@ -28,8 +29,11 @@ use crate::injection::Rules;
 use crate::metrics::Metrics;
 use crate::queue::Queue;
 
+pub use apply::restart;
 pub use entrance::Retarget;
 pub use repairs::Repairs;
+pub use roll::{Candidate, Next, candidates};
+pub use trigger::Trigger;
 pub use triggers::Triggers;
 
 /// How many apps are looked at at once.

@@ -119,6 +119,9 @@ reasons! {
     RollStale = "roll-stale", Notice;
     /// Pods have a gateway that nothing asks for any more; their workload is restarted.
     RollUnwanted = "roll-unwanted", Notice;
+    /// Pods run another gateway image than new ones get. Nothing is restarted for that by itself:
+    /// `ws-operator roll` does it, one workload after the other.
+    RollOutdated = "roll-outdated", Quiet;
     /// A restart is under way.
     Rolling = "rolling", Quiet;
     /// A restart is due, but the stanza says `rollout: notify`. Restart the workload when it suits.

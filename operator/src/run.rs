@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
+use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
@@ -163,15 +164,17 @@ async fn rules(client: &Client, settings: &Settings, platform: &Platform) -> any
         .apiserver_version()
         .await
         .context("the API server does not answer")?;
-    let minor: String = version
-        .minor
-        .chars()
-        .take_while(char::is_ascii_digit)
-        .collect();
-    let minor: u32 = minor.parse().unwrap_or(0);
     info!(kubernetes = version.git_version, "connected");
-    let native = version.major != "1" || minor >= NATIVE_SINCE;
-    Ok(settings.gateway.rules(native, platform.is_olares()))
+    Ok(settings
+        .gateway
+        .rules(runs_native(&version), platform.is_olares()))
+}
+
+/// Whether init containers may always restart there.
+pub fn runs_native(version: &Info) -> bool {
+    let digits = version.minor.chars().take_while(char::is_ascii_digit);
+    let minor: u32 = digits.collect::<String>().parse().unwrap_or(0);
+    version.major != "1" || minor >= NATIVE_SINCE
 }
 
 fn lease(client: &Client, settings: &Settings) -> Lease {

@@ -7,11 +7,12 @@ use clap::Args;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, Client, ResourceExt};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::json;
 use tracing::info;
 
+use crate::api::AppManifest;
 use crate::certificate::entrances;
 use crate::cluster::{Facts, ServiceFacts};
 use crate::controller::Retarget;
@@ -36,6 +37,10 @@ pub struct StandDown {
         default_value = "ws-operator-entrance"
     )]
     pub entrance_configuration: String,
+    /// Remove the companion Services too, for when the AppManifests go with their CRD: nobody
+    /// would collect them, as their owners' kind is not known any more
+    #[arg(long)]
+    pub remove_companions: bool,
 }
 
 pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
@@ -63,6 +68,32 @@ pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
             .with_context(|| format!("cannot retarget {} in {namespace}", change.service))?;
     }
     info!("every entrance leads to its app");
+    if settings.remove_companions {
+        remove_companions(&client).await?;
+    }
+    Ok(())
+}
+
+async fn remove_companions(client: &Client) -> anyhow::Result<()> {
+    let kind = AppManifest::kind(&());
+    let params = ListParams::default().labels(names::ENTRANCE);
+    let services: Api<Service> = Api::all(client.clone());
+    for service in services.list(&params).await.context("Services")? {
+        let owners = service.owner_references();
+        if !owners.iter().any(|owner| owner.kind == kind) {
+            continue;
+        }
+        let namespace = service.namespace().unwrap_or_default();
+        let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
+        let name = service.name_any();
+        match services.delete(&name, &DeleteParams::default()).await {
+            Ok(_) => info!(namespace, name, "companion Service removed"),
+            Err(kube::Error::Api(error)) if error.code == 404 => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot remove {name} in {namespace}"));
+            }
+        }
+    }
     Ok(())
 }
 

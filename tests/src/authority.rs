@@ -13,6 +13,10 @@ pub fn decode(text: &str) -> Result<String> {
     Ok(String::from_utf8(bytes)?)
 }
 
+pub fn encode(text: &str) -> String {
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
 }

@@ -38,13 +38,19 @@ pub fn one_file_parts() -> Result<(String, String)> {
 
 /// A copy of the example's chart whose OlaresManifest.yaml is changed by `edit`.
 pub fn edited(edit: impl FnOnce(&str) -> String) -> Result<TempDir> {
-    let copy = tempfile::tempdir()?;
-    copy_all(&example(), copy.path())?;
+    let copy = copy(&example())?;
     let manifest = copy.path().join("OlaresManifest.yaml");
     let before = std::fs::read_to_string(&manifest)?;
     let after = edit(&before);
     ensure!(after != before, "the edit changed nothing");
     std::fs::write(manifest, after)?;
+    Ok(copy)
+}
+
+/// A copy that may be changed.
+pub fn copy(chart: &Path) -> Result<TempDir> {
+    let copy = tempfile::tempdir()?;
+    copy_all(chart, copy.path())?;
     Ok(copy)
 }
 

@@ -1,6 +1,7 @@
 //! Programs that people use as well: kubectl, helm, and our own.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -42,6 +43,37 @@ where
     S: AsRef<OsStr>,
 {
     run("helm", args)
+}
+
+/// Runs our own `ws-operator`, as built with the tests: its exit code, and what it printed.
+pub fn operator(args: &[&str]) -> Result<(i32, String)> {
+    let program = built("ws-operator")?;
+    let output = Command::new(&program)
+        .args(args)
+        .env("RUST_LOG", "error")
+        .output()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    let code = output.status.code().context("killed")?;
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if text.is_empty() {
+        text = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
+    Ok((code, text))
+}
+
+/// The shared libraries that one of our programs is linked with.
+pub fn libraries(program: &str) -> Result<Vec<String>> {
+    let text = run("ldd", [built(program)?])?;
+    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
+    Ok(text.lines().filter_map(first).collect())
+}
+
+/// A program as built with the tests.
+fn built(program: &str) -> Result<PathBuf> {
+    let tests = std::env::current_exe().context("where am I?")?;
+    // target/debug/deps/e2e-…
+    let folder = tests.ancestors().nth(2).context("no target folder")?;
+    Ok(folder.join(program))
 }
 
 /// What a command of kubectl shows, or why it shows nothing, under a title: for messages of failures.

@@ -46,23 +46,32 @@ pub async fn wait_for(
     kind: &str,
     status: &str,
 ) -> Result<DynamicObject> {
-    until(
-        &format!("AppManifest {name} to be {kind}={status}"),
-        || async {
-            let object = get(namespace, name).await?;
-            let observed = object
-                .data
-                .pointer("/status/observedGeneration")
-                .and_then(Json::as_i64);
-            let holds = observed == object.metadata.generation
-                && condition(&object, kind).is_some_and(|condition| condition["status"] == status);
-            let seen = object
-                .data
-                .get("status")
-                .map_or_else(|| "no status".to_owned(), Json::to_string);
-            Ok(Look::when(holds, object, seen))
-        },
-    )
+    wait_until(namespace, name, &format!("{kind}={status}"), |object| {
+        condition(object, kind).is_some_and(|condition| condition["status"] == status)
+    })
+    .await
+}
+
+/// Waits until the status is about the present spec and is as wanted.
+pub async fn wait_until(
+    namespace: &Namespace,
+    name: &str,
+    what: &str,
+    wanted: impl Fn(&DynamicObject) -> bool,
+) -> Result<DynamicObject> {
+    until(&format!("AppManifest {name} to be {what}"), || async {
+        let object = get(namespace, name).await?;
+        let observed = object
+            .data
+            .pointer("/status/observedGeneration")
+            .and_then(Json::as_i64);
+        let holds = observed == object.metadata.generation && wanted(&object);
+        let seen = object
+            .data
+            .get("status")
+            .map_or_else(|| "no status".to_owned(), Json::to_string);
+        Ok(Look::when(holds, object, seen))
+    })
     .await
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use crate::cluster::root;
 use crate::command::{helm, kubectl, look};
 use crate::scrape;
+use crate::wait::{Look, until};
 
 pub const NAMESPACE: &str = "ws-operator";
 pub const LABELS: &str = "app.kubernetes.io/name=ws-operator";
@@ -19,7 +20,12 @@ pub fn install() -> Result<()> {
 
 /// The same with more words for Helm; what an install before set is not kept.
 pub fn install_with(more: &[&str]) -> Result<()> {
-    let chart = root().join("charts/ws-operator").display().to_string();
+    install_chart(&root().join("charts/ws-operator"), more)
+}
+
+/// Another chart than the checkout's.
+pub fn install_chart(chart: &Path, more: &[&str]) -> Result<()> {
+    let chart = chart.display().to_string();
     let words = [
         "upgrade",
         "--install",
@@ -94,6 +100,28 @@ pub fn admissions(decision: &str, reason: &str) -> Result<f64> {
         .iter()
         .filter_map(|samples| samples.get(&name))
         .sum())
+}
+
+/// Waits until there are so many replicas, all ready.
+pub async fn scale(replicas: usize) -> Result<()> {
+    let words = format!("--replicas={replicas}");
+    kubectl(["-n", NAMESPACE, "scale", "deployment/ws-operator", &words])?;
+    until("the operator's replicas", || async {
+        let path = "jsonpath={.items[*].metadata.name}";
+        let all = kubectl(["-n", NAMESPACE, "get", "pods", "-l", LABELS, "-o", path])?;
+        let ready = kubectl([
+            "-n",
+            NAMESPACE,
+            "get",
+            "deployment/ws-operator",
+            "-o",
+            "jsonpath={.status.readyReplicas}",
+        ])?;
+        let ready = ready.parse().unwrap_or(0);
+        let there = all.split_whitespace().count() == replicas && ready == replicas;
+        Ok(Look::when(there, (), format!("{all}, {ready} ready")))
+    })
+    .await
 }
 
 /// Its pods and its log, for messages of failures.

@@ -62,7 +62,7 @@ pub fn refusal(helm: &Path, sets: &[&str]) -> Result<String> {
 fn template(helm: &Path, kubernetes: &str, sets: &[&str]) -> Result<Result<String, String>> {
     let output = Command::new(helm)
         .args(["template", "ws-operator", "--namespace", "ws-operator"])
-        .args(["--kube-version", kubernetes])
+        .args(["--no-hooks", "--kube-version", kubernetes])
         .args(sets.iter().map(|set| format!("--set{set}")))
         .arg(root().join("charts/ws-operator"))
         .output()

@@ -1,24 +1,23 @@
 //! `ws-operator explain`: the operator's decision about one object, and what it means.
 
 use std::fmt::Write;
-use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use kube::api::ListParams;
-use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::Client;
 use serde_json::{Value as Json, json};
 use stanza::choice::Expose;
 
+use super::snapshot;
+use super::target::Target;
 use crate::api::Condition;
 use crate::app::{App, Stanza};
-use crate::cluster::{Cluster, Facts, Store};
+use crate::cluster::Cluster;
 use crate::injection::{Decision, ExposeRule, Rules, desired};
 use crate::platform::Platform;
 use crate::reason::Reason;
 use crate::settings::{ExposeDefault, GatewaySettings};
-use crate::shape::{Gateway, Owner, Shape, Workload, WorkloadKind};
+use crate::shape::{Gateway, Owner, Shape};
 
 /// Say why an object has a gateway, or none
 ///
@@ -46,13 +45,6 @@ enum Format {
     Json,
 }
 
-#[derive(Clone, Debug)]
-enum Target {
-    Pod(String),
-    Workload(Workload),
-    App(String),
-}
-
 /// What is to be said of one object.
 struct Finding {
     object: String,
@@ -78,7 +70,7 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<String> {
         Some(namespace) => namespace.clone(),
         None => client.default_namespace().to_owned(),
     };
-    let cluster = read(&client, &namespace).await?;
+    let cluster = snapshot::read(&client, Some(&namespace)).await?;
     let platform = Platform::find(client)
         .await
         .context("the API server does not answer")?;
@@ -93,33 +85,6 @@ pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<String> {
         Format::Text => finding.text(),
         Format::Json => format!("{:#}\n", finding.json()),
     })
-}
-
-async fn read(client: &Client, namespace: &str) -> anyhow::Result<Cluster> {
-    let cluster = Cluster::default();
-    list(client, namespace, &cluster.apps).await?;
-    list(client, namespace, &cluster.services).await?;
-    list(client, namespace, &cluster.pods).await?;
-    list(client, namespace, &cluster.deployments).await?;
-    list(client, namespace, &cluster.stateful_sets).await?;
-    list(client, namespace, &cluster.daemon_sets).await?;
-    Ok(cluster)
-}
-
-async fn list<T: Facts>(client: &Client, namespace: &str, store: &Store<T>) -> anyhow::Result<()>
-where
-    T::Object: Resource<Scope = NamespaceResourceScope>,
-{
-    let api: Api<T::Object> = Api::namespaced(client.clone(), namespace);
-    let objects = api.list(&ListParams::default()).await.with_context(|| {
-        let kind = T::Object::plural(&());
-        format!("cannot list {kind} in {namespace}")
-    })?;
-    for object in objects {
-        let name = object.name_any();
-        store.put(namespace, &name, T::read(object));
-    }
-    Ok(())
 }
 
 // === the decision (pure) ===
@@ -333,34 +298,13 @@ impl Finding {
     }
 }
 
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected =
-            || "expected pod/NAME, deploy/NAME, sts/NAME, ds/NAME or app/NAME".to_owned();
-        let (kind, name) = text.split_once('/').ok_or_else(expected)?;
-        let name = name.to_owned();
-        if name.is_empty() {
-            return Err(expected());
-        }
-        let workload = |kind, name| Self::Workload(Workload { kind, name });
-        Ok(match kind.to_ascii_lowercase().as_str() {
-            "pod" | "pods" | "po" => Self::Pod(name),
-            "deploy" | "deployment" | "deployments" => workload(WorkloadKind::Deployment, name),
-            "sts" | "statefulset" | "statefulsets" => workload(WorkloadKind::StatefulSet, name),
-            "ds" | "daemonset" | "daemonsets" => workload(WorkloadKind::DaemonSet, name),
-            "app" | "appm" | "appmanifest" | "appmanifests" => Self::App(name),
-            _ => return Err(expected()),
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use kube::ResourceExt;
 
     use super::*;
+    use crate::cluster::{Facts, Store};
 
     #[derive(Parser)]
     struct Defaults {
@@ -488,12 +432,5 @@ mod tests {
         assert_eq!(default_expose(&cluster), None);
         said("open", Json::Null, "entrance");
         assert_eq!(default_expose(&cluster), Some(Expose::Entrance));
-    }
-
-    #[test]
-    fn other_targets_are_refused() {
-        for text in ["chat", "pod/", "svc/chat"] {
-            assert!(text.parse::<Target>().is_err(), "{text}");
-        }
     }
 }

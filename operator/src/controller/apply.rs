@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tracing::info;
 
@@ -17,7 +17,7 @@ use crate::events::Notice;
 use crate::names;
 use crate::reason::Reason;
 use crate::retarget::retarget;
-use crate::shape::WorkloadKind;
+use crate::shape::{Workload, WorkloadKind};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -61,6 +61,23 @@ async fn roll(
     trigger: &Trigger,
 ) -> Result<(), Error> {
     let workload = &step.workload.workload;
+    restart(&controller.client, namespace, workload, trigger)
+        .await
+        .map_err(|source| Error::Roll {
+            workload: format!("{workload} in {namespace}"),
+            source,
+        })?;
+    controller.metrics.rolled(step.verdict.reason);
+    Ok(())
+}
+
+/// Has the workload's own controller replace its pods, as `kubectl rollout restart` does.
+pub async fn restart(
+    client: &Client,
+    namespace: &str,
+    workload: &Workload,
+    trigger: &Trigger,
+) -> kube::Result<()> {
     let value = match trigger {
         Trigger::Annotate(value) => json!(value),
         Trigger::Remove => json!(null),
@@ -72,9 +89,9 @@ async fn roll(
         ..PatchParams::default()
     };
     let patch = Patch::Merge(&body);
-    let client = controller.client.clone();
+    let client = client.clone();
     let name = &workload.name;
-    let outcome = match workload.kind {
+    match workload.kind {
         WorkloadKind::Deployment => Api::<Deployment>::namespaced(client, namespace)
             .patch_metadata(name, &params, &patch)
             .await
@@ -87,13 +104,7 @@ async fn roll(
             .patch_metadata(name, &params, &patch)
             .await
             .map(drop),
-    };
-    outcome.map_err(|source| Error::Roll {
-        workload: format!("{workload} in {namespace}"),
-        source,
-    })?;
-    controller.metrics.rolled(step.verdict.reason);
-    Ok(())
+    }
 }
 
 async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Error> {

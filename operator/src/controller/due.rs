@@ -22,6 +22,7 @@ impl Due {
         let noun = if pods == 1 { "pod" } else { "pods" };
         match self.reason {
             Reason::RollStale => format!("{pods} {noun} with settings of before"),
+            Reason::RollOutdated => format!("{pods} {noun} with another gateway image"),
             Reason::RollUnwanted => format!("{pods} {noun} with a gateway that nothing asks for"),
             _ => format!("{pods} {noun} without the gateway"),
         }
@@ -71,6 +72,29 @@ pub(super) fn due(member: &Assessed, app: &str) -> Result<Due, Verdict> {
         }
         Wish::Leave(verdict) => Err(verdict.clone()),
     }
+}
+
+/// The same for somebody who asks for it: pods of another gateway image count, and
+/// `rollout: notify` does not.
+pub(super) fn due_by_hand(member: &Assessed, app: &str, image: &str) -> Option<Due> {
+    let rollout = Rollout::Auto;
+    let verdict = match due(member, app) {
+        Ok(due) => return Some(Due { rollout, ..due }),
+        Err(verdict) => verdict,
+    };
+    let Wish::Gateway { hash, .. } = &member.wish else {
+        return None;
+    };
+    let outdated =
+        |gateway: &Gateway| matches!(gateway, Gateway::Ours { image: found, .. } if found != image);
+    let pods = member.pods.iter();
+    let pods = pods.filter(|pod| outdated(&pod.shape.gateway)).count();
+    (pods > 0 && verdict.reason != Reason::PlatformInjected).then(|| Due {
+        reason: Reason::RollOutdated,
+        goal: Some(hash.clone()),
+        rollout,
+        pods,
+    })
 }
 
 fn settled(member: &Assessed) -> Verdict {

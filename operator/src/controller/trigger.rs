@@ -5,7 +5,7 @@ use crate::cluster::WorkloadFacts;
 
 /// What makes the workload's controller replace its pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Trigger {
+pub enum Trigger {
     Annotate(String),
     /// Back to the template as it was before we touched it.
     Remove,

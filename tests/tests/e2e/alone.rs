@@ -139,28 +139,14 @@ pub(crate) async fn only_so_many_restarts_begin_at_once(namespace: Arc<Namespace
 }
 
 pub(crate) async fn pods_start_without_an_operator(namespace: Arc<Namespace>) -> Result<()> {
-    scale("0")?;
-    until("no operator", || async {
-        let pods = kubectl([
-            "-n",
-            operator::NAMESPACE,
-            "get",
-            "pods",
-            "-l",
-            operator::LABELS,
-            "-o",
-            "name",
-        ])?;
-        Ok(Look::when(pods.trim().is_empty(), (), pods))
-    })
-    .await?;
+    operator::scale(0).await?;
     namespace.apply(&chart::one_file()?)?;
     let bare = app::ready_pods(&namespace).await?;
     ensure!(
         bare.iter().all(|pod| app::gateway(pod).is_none()),
         "a gateway without an operator"
     );
-    scale("2")?;
+    operator::scale(2).await?;
     manifest::wait_for(&namespace, app::APP, "Ready", "True").await?;
     let repaired = app::ready_pods(&namespace).await?;
     ensure!(
@@ -258,18 +244,6 @@ pub(crate) fn leader() -> Result<String> {
         "-o",
         path,
     ])
-}
-
-fn scale(replicas: &str) -> Result<()> {
-    let replicas = format!("--replicas={replicas}");
-    kubectl([
-        "-n",
-        operator::NAMESPACE,
-        "scale",
-        "deployment/ws-operator",
-        &replicas,
-    ])
-    .map(drop)
 }
 
 pub(crate) fn operator_ready() -> Result<()> {

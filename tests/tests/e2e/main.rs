@@ -5,6 +5,7 @@ mod alone;
 mod certificates;
 mod chaos;
 mod codes;
+mod doctor;
 mod entrance;
 mod errors;
 mod examples;
@@ -15,11 +16,13 @@ mod metrics;
 mod olares;
 mod precedence;
 mod rights;
+mod roll;
 mod rollouts;
 mod scope;
 mod served;
 mod trust;
 mod untouched;
+mod upgrade;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
 
 fn prepare() -> Result<()> {
     let started = Instant::now();
+    upgrade::prepare()?;
     block_on(untouched::prepare())?;
     operator::install()?;
     eprintln!(
@@ -102,6 +106,7 @@ fn trials() -> Vec<Trial> {
         entrance::a_native_sidecar_in_front_of_a_named_port,
         entrance::a_native_sidecar_in_front_of_a_numbered_port,
         examples::the_one_file_is_what_the_chart_says,
+        upgrade::the_dockerfiles_make_what_is_tested,
         examples::install_yaml_is_what_the_chart_says,
     ]
 }
@@ -115,10 +120,15 @@ fn alone_in_this_order() -> Vec<Trial> {
         alone::only_so_many_restarts_begin_at_once,
         alone::ten_installs_in_a_row,
         alone::pods_start_without_an_operator,
+        doctor::a_healthy_operator_and_broken_ones,
+        roll::after_another_gateway_image,
         certificates::ones_own_are_replaced_without_a_failed_admission,
         trust::certificates_that_live_for_seconds,
         chaos::everything_at_once,
+        upgrade::helm_test_opens_a_websocket,
+        upgrade::crds_upgrade_with_the_chart,
         alone::uninstalling_leaves_nothing,
+        upgrade::uninstalling_everything_leaves_no_trace,
     ]
 }
 

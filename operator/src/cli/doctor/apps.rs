@@ -1,0 +1,104 @@
+//! Findings about apps and their pods, as the operator itself reports on them (pure).
+
+use super::{Finding, Grade, good};
+use crate::app::App;
+
+pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
+    let sum = |count: fn(&App) -> u32| apps.iter().map(count).sum::<u32>();
+    let due = sum(|app| app.status.pods.bare + app.status.pods.stale);
+    let outdated = sum(|app| app.status.pods.outdated);
+    let mut findings = Vec::new();
+    for app in apps {
+        let ready = app
+            .status
+            .conditions
+            .iter()
+            .find(|found| found.kind == "Ready");
+        if let Some(ready) = ready.filter(|ready| ready.status != "True") {
+            findings.push(Finding {
+                check: "apps",
+                grade: Grade::Warning,
+                message: format!("{}: {}: {}", app.id, ready.reason, ready.message),
+                fix: Some((
+                    "ws-operator explain app/NAME -n NAMESPACE",
+                    "docs/reasons.md",
+                )),
+            });
+        }
+    }
+    let unseen = apps.iter().filter(|app| app.status.conditions.is_empty());
+    let unseen = unseen.count();
+    if unseen > 0 {
+        findings.push(Finding {
+            check: "apps",
+            grade: Grade::Warning,
+            message: format!("{unseen} AppManifests have no status: no operator looked at them"),
+            fix: Some((
+                "look at the operator's pods and their log",
+                "docs/operator.md#what-it-says",
+            )),
+        });
+    }
+    if due > 0 {
+        findings.push(Finding {
+            check: "pods",
+            grade: Grade::Warning,
+            message: format!("{due} pods lack the gateway or have settings of before"),
+            fix: Some((
+                "the status of their AppManifests says what the operator waits for",
+                "docs/reasons.md",
+            )),
+        });
+    }
+    if outdated > 0 {
+        findings.push(Finding {
+            check: "pods",
+            grade: Grade::Warning,
+            message: format!("{outdated} pods run another gateway image than new ones get"),
+            fix: Some((
+                "ws-operator roll --all, when it suits",
+                "docs/operator.md#what-it-does",
+            )),
+        });
+    }
+    if findings.is_empty() {
+        findings.push(good(
+            "apps",
+            format!("{} apps, all as they should be", apps.len()),
+        ));
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn apps_that_are_not_ready_are_named() {
+        let object = json!({
+            "metadata": {"name": "chat", "namespace": "rooms"},
+            "spec": {},
+            "status": {
+                "conditions": [{
+                    "type": "Ready", "status": "False", "reason": "no-service",
+                    "message": "no Service", "lastTransitionTime": "",
+                }],
+                "pods": {"bare": 1, "stale": 1, "outdated": 3},
+            },
+        });
+        let app = App::read(serde_json::from_value(object).unwrap());
+        let text: String = of_apps(&[app]).iter().map(Finding::text).collect();
+        assert!(
+            text.contains("rooms/chat: no-service: no Service"),
+            "{text}"
+        );
+        assert!(
+            text.contains("2 pods lack") && text.contains("3 pods run"),
+            "{text}"
+        );
+        assert_eq!(of_apps(&[])[0].grade, Grade::Good);
+    }
+}

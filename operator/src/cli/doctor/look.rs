@@ -1,0 +1,180 @@
+//! Asks the API server and the replicas; what the answers mean is decided in the files beside.
+
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps,
+};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::ListParams;
+use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use rustls::pki_types::CertificateDer;
+use time::OffsetDateTime;
+
+use super::super::installed::Installed;
+use super::served::{self, Served};
+use super::{Finding, apps, operator, rights, webhook};
+use crate::api::AppManifest;
+use crate::app::App;
+use crate::certificate::bundle;
+use crate::cluster::chain;
+use crate::probe::Probe;
+
+pub(super) async fn examine(client: &Client, namespace: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    match client.apiserver_version().await {
+        Ok(version) => findings.push(operator::of_server(&version.major, &version.minor)),
+        Err(error) => return vec![operator::no_server(&error)],
+    }
+    let manifests: Api<AppManifest> = Api::all(client.clone());
+    let apps = manifests.list(&ListParams::default()).await;
+    findings.push(match &apps {
+        Ok(_) => operator::of_crd(has_other_schema(client).await),
+        Err(error) => operator::no_crd(&chain(error)),
+    });
+
+    let installed = match installed(client, namespace).await {
+        Ok(installed) => installed,
+        Err(error) => {
+            findings.push(operator::unseen(namespace, &chain(&error)));
+            None
+        }
+    };
+    if let Some(installed) = &installed {
+        findings.extend(of_operator(client, namespace, installed).await);
+    } else if !findings.iter().any(|found| found.check == "operator") {
+        findings.push(operator::absent(namespace));
+    }
+    findings.push(operator::of_reach(
+        Probe::new(client.clone(), namespace).ask().await,
+    ));
+    if let Some(installed) = &installed {
+        findings.push(operator::of_rights(
+            &rights::missing(client, namespace, installed).await,
+        ));
+    }
+    if let Ok(list) = apps {
+        let apps: Vec<App> = list.into_iter().map(App::read).collect();
+        findings.extend(apps::of_apps(&apps));
+    }
+    findings
+}
+
+/// Whether the CRD that is installed is of another version than this program. Who may not read
+/// it is not told.
+async fn has_other_schema(client: &Client) -> bool {
+    let own = AppManifest::crd();
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    match crds.get_opt(&own.name_any()).await {
+        Ok(Some(found)) => schema(&found) != schema(&own),
+        _ => false,
+    }
+}
+
+fn schema(crd: &CustomResourceDefinition) -> Option<&JSONSchemaProps> {
+    let validation = crd.spec.versions.first()?.schema.as_ref()?;
+    validation.open_api_v3_schema.as_ref()
+}
+
+async fn installed(client: &Client, namespace: &str) -> kube::Result<Option<Installed>> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let all = deployments.list(&ListParams::default()).await?;
+    Ok(all.iter().find_map(Installed::read))
+}
+
+async fn of_operator(client: &Client, namespace: &str, installed: &Installed) -> Vec<Finding> {
+    let mut findings = vec![
+        operator::of_replicas(installed),
+        operator::of_version(installed),
+    ];
+    let pods = replicas(client, namespace, installed).await;
+    let leases: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let lease = leases.get_opt(installed.named("WS_OPERATOR_LEASE")).await;
+    findings.push(match &lease {
+        Ok(lease) => {
+            let names: Vec<String> = pods.iter().map(ResourceExt::name_any).collect();
+            operator::of_lease(lease.as_ref(), &names, Timestamp::now())
+        }
+        Err(error) => operator::unseen_lease(&chain(error)),
+    });
+
+    let name = installed.named("WS_OPERATOR_WEBHOOK_CONFIGURATION");
+    let service = installed.named("WS_OPERATOR_WEBHOOK_SERVICE");
+    let configurations: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let found = match configurations.get_opt(name).await {
+        Ok(found) => found,
+        Err(error) => {
+            findings.push(webhook::unseen(name, &chain(&error)));
+            return findings;
+        }
+    };
+    findings.push(webhook::of_configuration(
+        name,
+        found.as_ref(),
+        namespace,
+        service,
+    ));
+    let Some(found) = found else {
+        return findings;
+    };
+    let now = OffsetDateTime::now_utc();
+    let webhooks = found.webhooks.as_deref().unwrap_or_default();
+    let bundle = webhooks
+        .first()
+        .and_then(|webhook| webhook.client_config.ca_bundle.as_ref())
+        .map(|bytes| bundle::parse(&bytes.0))
+        .unwrap_or_default();
+    findings.push(webhook::of_bundle(&bundle, installed, now));
+    let host = format!("{service}.{namespace}.svc");
+    let served = certificates(client, namespace, installed, &pods, &host, &bundle).await;
+    findings.extend(webhook::of_certificates(
+        &served,
+        pods.len(),
+        installed,
+        now,
+    ));
+    findings
+}
+
+async fn replicas(client: &Client, namespace: &str, installed: &Installed) -> Vec<Pod> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let labels: Vec<String> = installed
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let ours = ListParams::default().labels(&labels.join(","));
+    let found = pods.list(&ours).await.map(|list| list.items);
+    found
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+        .collect()
+}
+
+async fn certificates(
+    client: &Client,
+    namespace: &str,
+    installed: &Installed,
+    pods: &[Pod],
+    host: &str,
+    bundle: &[CertificateDer<'static>],
+) -> Vec<Served> {
+    let looks = pods.iter().map(|pod| async move {
+        let name = pod.name_any();
+        let address = pod.status.as_ref()?.pod_ip.as_ref()?;
+        let address = if address.contains(':') {
+            format!("[{address}]:{}", installed.webhook_port)
+        } else {
+            format!("{address}:{}", installed.webhook_port)
+        };
+        match served::by_handshake(&name, &address, host, bundle).await {
+            Some(served) => Some(served),
+            None => served::by_its_word(client, namespace, &name).await,
+        }
+    });
+    let all = futures_util::future::join_all(looks).await;
+    all.into_iter().flatten().collect()
+}

@@ -1,0 +1,158 @@
+//! `ws-operator doctor`: nothing to say of a healthy operator, and what is broken is named.
+
+use std::sync::Arc;
+
+use anyhow::{Context, Result, ensure};
+use e2e::cluster::Namespace;
+use e2e::command::{kubectl, operator as program};
+use e2e::operator;
+use e2e::wait::{Look, until};
+use serde_json::Value as Json;
+
+const CONFIGURATION: &str = "ws-operator";
+
+pub(crate) async fn a_healthy_operator_and_broken_ones(_: Arc<Namespace>) -> Result<()> {
+    healthy("a fresh install").await?;
+    from_within()?;
+
+    // Nobody answers.
+    operator::scale(0).await?;
+    let found = broken()?;
+    finding(&found, "operator", "scaled to zero")?;
+    finding(&found, "lease", "nobody controls")?;
+    finding(&found, "webhook", "without the webhook's mark")?;
+    operator::scale(2).await?;
+    healthy("after the operator came back").await?;
+
+    // Rights and trust are taken away: the operator cannot mend the caBundle by itself.
+    let role = Saved::read("clusterrole", "ws-operator")?;
+    let mut less = role.object.clone();
+    let rules = less["rules"].as_array_mut().context("no rules")?;
+    rules.retain(|rule| rule["resources"][0] != "mutatingwebhookconfigurations");
+    replace(&less)?;
+    let configuration = Saved::read("mutatingwebhookconfiguration", CONFIGURATION)?;
+    let mut foreign = configuration.object.clone();
+    let other = e2e::authority::Authority::new("nobody's")?.certificate();
+    for webhook in foreign["webhooks"].as_array_mut().context("no webhooks")? {
+        webhook["clientConfig"]["caBundle"] = e2e::authority::encode(&other).into();
+    }
+    replace(&foreign)?;
+    let found = broken()?;
+    finding(&found, "certificate", "does not vouch for")?;
+    finding(
+        &found,
+        "rights",
+        "patch mutatingwebhookconfigurations ws-operator",
+    )?;
+    finding(&found, "webhook", "without the webhook's mark")?;
+    replace(&role.object)?;
+    healthy("after the operator mended the caBundle").await?;
+
+    kubectl(["delete", "mutatingwebhookconfiguration", CONFIGURATION])?;
+    let found = broken()?;
+    finding(
+        &found,
+        "configuration",
+        "there is no MutatingWebhookConfiguration ws-operator",
+    )?;
+    replace_new(&configuration.object)?;
+    healthy("after the configuration came back").await
+}
+
+/// Waits until nothing is broken: what was changed takes a moment to be seen by all.
+async fn healthy(when: &str) -> Result<()> {
+    until(&format!("a healthy operator {when}"), || async {
+        let (code, text) = program(&["doctor"])?;
+        Ok(Look::when(code == 0, (), text))
+    })
+    .await?;
+    let (_, text) = program(&["doctor"])?;
+    for good in [
+        "good     server",
+        "good     crd",
+        "good     operator: 2 of 2 replicas of ws-operator are ready",
+        "good     version: operator 0.1.0",
+        "good     lease",
+        "good     configuration: ws-operator has its 3 webhooks",
+        "good     caBundle",
+        "good     certificate",
+        "good     webhook: the API server reaches the webhook",
+        "good     rights: system:serviceaccount:ws-operator:ws-operator has",
+    ] {
+        ensure!(text.contains(good), "{when}: no {good:?} in\n{text}");
+    }
+    Ok(())
+}
+
+/// In the operator's pod, under its ServiceAccount, everything but reviews of others' rights can be seen.
+fn from_within() -> Result<()> {
+    let text = kubectl([
+        "-n",
+        operator::NAMESPACE,
+        "exec",
+        "deployment/ws-operator",
+        "--",
+        "/ws-operator",
+        "doctor",
+    ])?;
+    ensure!(text.contains("good     rights: whoever asks has"), "{text}");
+    ensure!(text.matches("good     certificate").count() == 2, "{text}");
+    Ok(())
+}
+
+/// The findings, as JSON; something must be broken.
+fn broken() -> Result<Vec<Json>> {
+    let (code, text) = program(&["doctor", "-o", "json"])?;
+    ensure!(code == 1, "ended with {code}: {text}");
+    let found: Vec<Json> = serde_json::from_str(&text).with_context(|| text.clone())?;
+    for one in &found {
+        let named = one["grade"] == "good" || (one["fix"].is_string() && one["link"].is_string());
+        ensure!(named, "no fix or link: {one}");
+    }
+    Ok(found)
+}
+
+fn finding(all: &[Json], check: &str, words: &str) -> Result<()> {
+    let there = all.iter().any(|one| {
+        let message = one["message"].as_str().unwrap_or_default();
+        one["check"] == check && one["grade"] == "broken" && message.contains(words)
+    });
+    ensure!(there, "no broken {check} with {words:?} in {all:#?}");
+    Ok(())
+}
+
+/// An object as it was, without what the API server writes itself.
+struct Saved {
+    object: Json,
+}
+
+impl Saved {
+    fn read(kind: &str, name: &str) -> Result<Self> {
+        let mut object: Json = serde_json::from_str(&kubectl(["get", kind, name, "-o", "json"])?)?;
+        let metadata = object["metadata"].as_object_mut().context("no metadata")?;
+        for field in [
+            "resourceVersion",
+            "uid",
+            "creationTimestamp",
+            "generation",
+            "managedFields",
+        ] {
+            metadata.remove(field);
+        }
+        Ok(Self { object })
+    }
+}
+
+fn replace(object: &Json) -> Result<()> {
+    with_file("replace", object)
+}
+
+fn replace_new(object: &Json) -> Result<()> {
+    with_file("create", object)
+}
+
+fn with_file(verb: &str, object: &Json) -> Result<()> {
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), object.to_string())?;
+    kubectl([verb, "-f", &file.path().display().to_string()]).map(drop)
+}
