@@ -23,7 +23,10 @@ fuzz_target!(|head: &[u8]| {
     let settings = Identity::default();
     let stranger = ([10, 0, 0, 1], 5000).into();
     identify::drop_untrusted(request.headers_mut(), stranger, &settings);
-    assert!(identify::identity(&request, &settings, None, None).user.is_empty());
+    let cookies = identify::cookie_header(request.headers());
+    let identity = identify::identity(&request, &settings, cookies.as_ref(), None, None);
+    assert!(identity.user.is_empty());
+    let _ = identity.token.expose();
     assert!(guard::local(&request, stranger, None).is_err());
     let _ = guard::local(&request, ([127, 0, 0, 1], 5000).into(), None);
 });

@@ -67,7 +67,7 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str
 }
 
 /// All of the client's cookies as one header (RFC 6265 §5.4 joins with a semicolon).
-pub(super) fn cookie_header(headers: &HeaderMap) -> Option<Arc<[u8]>> {
+pub fn cookie_header(headers: &HeaderMap) -> Option<Arc<[u8]>> {
     let mut all = headers.get_all(header::COOKIE).iter();
     let first = all.next()?;
     let mut joined = first.as_bytes().to_vec();
