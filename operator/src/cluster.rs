@@ -34,6 +34,8 @@ pub struct Cluster {
     pub budgets: Store<Budget>,
     /// By name; they themselves are in none.
     pub namespaces: Store<NamespaceFacts>,
+    /// Namespaces that the webhook is installed not to look at.
+    pub excluded: BTreeSet<String>,
     /// Namespaces whose apps a source is about to tell.
     pub pending: Pending,
 }
@@ -147,11 +149,10 @@ impl Cluster {
         apps
     }
 
-    /// Whether the API server asks us about new pods there.
+    /// Whether the API server does not ask us about new pods there.
     pub fn is_disabled(&self, namespace: &str) -> bool {
-        self.namespaces
-            .get("", namespace)
-            .is_some_and(|facts| facts.disabled)
+        let labelled = self.namespaces.get("", namespace);
+        labelled.is_some_and(|facts| facts.disabled) || self.excluded.contains(namespace)
     }
 
     /// Namespaces with a Service whose port we led to a gateway.

@@ -133,8 +133,9 @@ reasons! {
     RolloutOnDelete = "rollout-on-delete", Notice;
     /// A restart is due, but the app's PodDisruptionBudget allows no disruption now.
     DisruptionBudget = "disruption-budget", Notice;
-    /// A restart is due, but the namespace has the label `ws.olares.com/injection: disabled`, so
-    /// new pods would come up without the gateway.
+    /// A restart is due, but the namespace has the label `ws.olares.com/injection: disabled` or is
+    /// one of the chart's `webhook.excludedNamespaces`, so new pods would come up without the
+    /// gateway.
     NamespaceDisabled = "namespace-disabled", Notice;
     /// A restart is due, but the app's Helm release is in the middle of a change.
     ReleasePending = "release-pending", Quiet;

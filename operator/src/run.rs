@@ -52,7 +52,15 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let client = Client::try_default()
         .await
         .context("no way to an API server")?;
-    let cluster = Arc::new(Cluster::default());
+    let cluster = Arc::new(Cluster {
+        excluded: settings
+            .webhook
+            .excluded_namespaces
+            .iter()
+            .cloned()
+            .collect(),
+        ..Cluster::default()
+    });
     let platform = Platform::find(client.clone())
         .await
         .context("the API server does not answer")?;

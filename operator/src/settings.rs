@@ -91,6 +91,9 @@ pub struct WebhookSettings {
         default_value = "ws-operator-entrance"
     )]
     pub entrance_configuration: String,
+    /// Namespaces that the webhook configuration leaves out: nothing is restarted there
+    #[arg(long, env = "WS_OPERATOR_EXCLUDED_NAMESPACES", value_delimiter = ',')]
+    pub excluded_namespaces: Vec<String>,
     /// The Secret that holds the certificate authority
     #[arg(long, env = "WS_OPERATOR_CA_SECRET", default_value = "ws-operator-ca")]
     pub ca_secret: String,

@@ -33,7 +33,7 @@ pub(super) fn obstacle(member: &Assessed, due: &Due, around: Surroundings<'_>) -
     if due.goal.is_some() && around.disabled {
         return found(
             Reason::NamespaceDisabled,
-            "the namespace is labelled ws.olares.com/injection: disabled",
+            "the webhook does not look at this namespace (webhook.excludedNamespaces of the chart, or the label ws.olares.com/injection: disabled)",
         );
     }
     if due.rollout == Rollout::Notify {

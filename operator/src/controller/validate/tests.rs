@@ -147,3 +147,11 @@ fn two_services_of_the_same_pods_have_one_gateway() {
     let lost = validated(&cluster, "chat");
     assert_eq!(lost.accepted.reason, Reason::Superseded);
 }
+
+#[test]
+fn what_the_webhook_is_installed_not_to_look_at_is_not_restarted() {
+    let mut cluster = cluster();
+    assert!(!cluster.is_disabled("rooms"));
+    cluster.excluded.insert("rooms".to_owned());
+    assert!(cluster.is_disabled("rooms"));
+}
