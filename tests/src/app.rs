@@ -187,6 +187,18 @@ async fn reachable(namespace: &Namespace, url: &str) -> Result<String> {
     Ok(format!("{scheme}://{address}:{port_and_path}"))
 }
 
+/// Waits until the pods that are going are gone: one that is still there may get a connection, and
+/// closes it.
+async fn alone(namespace: &Namespace) -> Result<()> {
+    until("the pods of before to be gone", || async {
+        let labels = ListParams::default().labels(&format!("app={APP}"));
+        let all = namespace.api::<Pod>().list(&labels).await?.items;
+        let seen: Vec<_> = all.iter().map(ResourceExt::name_any).collect();
+        Ok(Look::when(all.len() == 1, (), format!("{seen:?}")))
+    })
+    .await
+}
+
 /// The whole conversation of a client and the app through `url`: what an app author relies on.
 pub async fn converse(namespace: &Namespace, url: &str) -> Result<()> {
     let pods = ready_pods(namespace).await?;
@@ -196,6 +208,7 @@ pub async fn converse(namespace: &Namespace, url: &str) -> Result<()> {
         pods.len()
     );
     let app = Talk::to(namespace, &pods[0]);
+    alone(namespace).await?;
 
     let url = reachable(namespace, url).await?;
     let mut ann = Client::connect(&url, "ann", "nick=Annie; auth_token=t0ken").await?;

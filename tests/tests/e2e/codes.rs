@@ -198,6 +198,19 @@ fn anew(pod: &Pod) -> Pod {
     pod
 }
 
+/// Admission may be asked before the Deployment is known: then the Event is on the ReplicaSet.
+fn concerns(event: &Event, kind: &str, name: &str) -> bool {
+    let object = &event.involved_object;
+    let (of, found) = (object.kind.as_deref(), object.name.as_deref());
+    let its_set = |found: &str| {
+        found
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.starts_with('-'))
+    };
+    of == Some(kind) && found == Some(name)
+        || kind == "Deployment" && of == Some("ReplicaSet") && found.is_some_and(its_set)
+}
+
 async fn event(
     namespace: &Namespace,
     kind: &str,
@@ -212,7 +225,7 @@ async fn event(
             let events = namespace.api::<Event>().list(&all).await?.items;
             let ours: Vec<_> = events
                 .iter()
-                .filter(|event| event.involved_object.name.as_deref() == Some(name))
+                .filter(|event| concerns(event, kind, name))
                 .map(|event| {
                     (
                         &event.involved_object.kind,
@@ -222,10 +235,8 @@ async fn event(
                     )
                 })
                 .collect();
-            let told = ours.iter().any(|(of, kind_of_event, why, _)| {
-                of.as_deref() == Some(kind)
-                    && kind_of_event.as_deref() == Some(weight)
-                    && why.as_deref() == Some(reason)
+            let told = ours.iter().any(|(_, kind_of_event, why, _)| {
+                kind_of_event.as_deref() == Some(weight) && why.as_deref() == Some(reason)
             });
             Ok(Look::when(told, (), format!("{ours:?}")))
         },
