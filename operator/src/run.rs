@@ -1,16 +1,16 @@
 //! Wiring: which task gets what. Every task is owned here; one that ends takes the program
 //! with it, and Kubernetes starts it again.
 
+mod tasks;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use k8s_openapi::apimachinery::pkg::version::Info;
-use kube::runtime::watcher;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -39,12 +39,10 @@ use crate::source::helm_release::{self, HelmReleases};
 use crate::source::pod_label::{self, PodLabels};
 use crate::source::{Sources, Writer};
 use crate::webhook::Webhook;
+use tasks::Tasks;
 
 /// After SIGTERM admission goes on for so long: the API server may not know yet that we go.
 const LAST_CALLS: Duration = Duration::from_secs(3);
-/// Objects in one answer to a list. A page is held whole, twice, while it is read: larger ones
-/// would be the most memory that a replica ever needs.
-const PAGE: u32 = 100;
 /// The first minor version of Kubernetes 1 whose init containers may always restart.
 const NATIVE_SINCE: u32 = 29;
 
@@ -98,17 +96,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         by_label: settings.sources.pod_labels,
     };
-    let listener = bind(settings.webhook.webhook_listen).await?;
+    let listener = bind(settings.webhook.webhook_listen).await?.into_std()?;
     let tls = TlsAcceptor::from(Arc::new(leaf.server_config().context("TLS")?));
     let webhook = Arc::new(webhook);
     let handler = move |request| {
         let webhook = Arc::clone(&webhook);
         async move { webhook.handle(request).await }
     };
-    tasks.serve(
-        "webhook",
-        serve(listener, Some(tls), Arc::new(handler), shutdown.clone()),
-    );
+    let stop = shutdown.clone();
+    tasks.serve_apart("webhook", shutdown.clone(), || async move {
+        let listener = TcpListener::from_std(listener)?;
+        serve(listener, Some(tls), Arc::new(handler), stop).await;
+        Ok(())
+    });
 
     let readiness = Readiness {
         cluster: Arc::clone(&cluster),
@@ -281,87 +281,5 @@ async fn terminated() {
     tokio::select! {
         _ = term.recv() => {}
         _ = int.recv() => {}
-    }
-}
-
-// === impl Tasks ===
-
-/// Tasks that run until the program ends, and servers that end when told to.
-#[derive(Default)]
-struct Tasks {
-    endless: JoinSet<&'static str>,
-    servers: JoinSet<&'static str>,
-}
-
-impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.endless.spawn(async move {
-            task.await;
-            name
-        });
-    }
-
-    fn serve(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.servers.spawn(async move {
-            task.await;
-            name
-        });
-    }
-
-    fn watch(&mut self, client: &Client, triggers: &Triggers, sources: &Sources) {
-        /// Who is told of a change: the sources of what they read or wrote, then the controller.
-        macro_rules! follow {
-            ($store:ident, $config:expr, [$($source:path)?], $trigger:path) => {{
-                let (api, triggers) = (Api::all(client.clone()), triggers.clone());
-                #[allow(unused_variables, reason = "some stores concern no source")]
-                let sources = sources.clone();
-                self.spawn(stringify!($store), async move {
-                    let cluster = Arc::clone(&triggers.cluster);
-                    let on_change = |change: &_| {
-                        $($source(&sources, change);)?
-                        $trigger(&triggers, change);
-                    };
-                    cluster.$store.follow(api, $config, on_change).await;
-                });
-            }};
-        }
-        let all = || watcher::Config::default().page_size(PAGE);
-        // Pods that ran to their end are no matter of ours; Jobs leave many.
-        let running = all().fields("status.phase!=Succeeded,status.phase!=Failed");
-        follow!(apps, all(), [Sources::app], Triggers::app);
-        follow!(services, all(), [Sources::service], Triggers::service);
-        follow!(pods, running, [], Triggers::pod);
-        follow!(deployments, all(), [Sources::workload], Triggers::workload);
-        follow!(
-            stateful_sets,
-            all(),
-            [Sources::workload],
-            Triggers::workload
-        );
-        follow!(daemon_sets, all(), [Sources::workload], Triggers::workload);
-        follow!(budgets, all(), [], Triggers::budget);
-        follow!(namespaces, all(), [], Triggers::namespace);
-    }
-
-    /// Until `end`, or until a task ends that should not.
-    async fn until(&mut self, end: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let ended = tokio::select! {
-            () = end => return Ok(()),
-            Some(ended) = self.endless.join_next() => ended,
-            Some(ended) = self.servers.join_next() => ended,
-        };
-        match ended {
-            Ok(name) => Err(anyhow!("the task {name} ended")),
-            Err(error) => Err(anyhow!(error).context("a task failed")),
-        }
-    }
-
-    /// Servers finish what they have begun, for as long as a webhook call may take.
-    async fn close(mut self) {
-        self.endless.shutdown().await;
-        let finish = async { while self.servers.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_CALLS, finish).await.is_err() {
-            warn!("connections were cut");
-        }
     }
 }

@@ -109,6 +109,7 @@ fn the_stanza_does_no_io() {
 fn few_files_talk_to_the_api_server() {
     let clients = [
         "operator/src/run.rs",
+        "operator/src/run/tasks.rs",
         "operator/src/source/write.rs",
         "operator/src/source/helm_release.rs",
         "operator/src/source/application_manager.rs",

@@ -1,13 +1,18 @@
 //! The objects: apps with their Services, Deployments whose pods no scheduler takes.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use e2e::small::Small;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
-use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams,
+};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value as Json, json};
+use tokio::time::MissedTickBehavior;
 
 const APPS_IN_A_NAMESPACE: usize = 50;
 const AT_ONCE: usize = 16;
@@ -16,6 +21,9 @@ const AT_ONCE: usize = 16;
 pub(crate) struct Load {
     pub(crate) apps: usize,
     pub(crate) pods_per_app: usize,
+    /// Pods replaced in a second, once all are there.
+    pub(crate) rate: u32,
+    pub(crate) replaced: usize,
 }
 
 /// What came of it.
@@ -27,7 +35,7 @@ pub(crate) struct Injected {
 impl Load {
     /// Namespaces, Services and AppManifests.
     pub(crate) async fn apps(&self, client: &Client) -> Result<()> {
-        for index in 0..self.apps.div_ceil(APPS_IN_A_NAMESPACE) {
+        for index in 0..self.namespaces() {
             let body = json!({"metadata": {"name": format!("bench-{index}")}});
             let object: Namespace = serde_json::from_value(body)?;
             Api::all(client.clone())
@@ -55,6 +63,31 @@ impl Load {
         .await
     }
 
+    /// Deletes pods of ever other apps at a steady rate: each is made anew by its ReplicaSet.
+    pub(crate) async fn replace(&self, client: &Client) -> Result<()> {
+        let mut all = Vec::new();
+        for index in 0..self.namespaces() {
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &format!("bench-{index}"));
+            all.push(pods.list_metadata(&ListParams::default()).await?.items);
+        }
+        let longest = all.iter().map(Vec::len).max().unwrap_or_default();
+        let in_turn = (0..longest).flat_map(|index| all.iter().filter_map(move |of| of.get(index)));
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) / self.rate);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for pod in in_turn.take(self.replaced) {
+            ticks.tick().await;
+            let namespace = pod.namespace().unwrap_or_default();
+            let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+            pods.delete(&pod.name_any(), &DeleteParams::default())
+                .await?;
+        }
+        Ok(())
+    }
+
+    fn namespaces(&self) -> usize {
+        self.apps.div_ceil(APPS_IN_A_NAMESPACE)
+    }
+
     async fn each(&self, what: impl AsyncFn(String, Small) -> Result<()>) -> Result<()> {
         stream::iter(0..self.apps)
             .map(|index| {
@@ -69,7 +102,7 @@ impl Load {
     /// How many pods have a gateway, and how many apps say that all have.
     pub(crate) async fn injected(&self, client: &Client) -> Result<Injected> {
         let mut injected = Injected { pods: 0, apps: 0 };
-        for index in 0..self.apps.div_ceil(APPS_IN_A_NAMESPACE) {
+        for index in 0..self.namespaces() {
             let namespace = format!("bench-{index}");
             let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
             let pods = pods.list(&ListParams::default()).await?;

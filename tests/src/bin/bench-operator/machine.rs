@@ -1,4 +1,4 @@
-//! The memory of the operator's processes: they run on this machine.
+//! This machine, which everything runs on: the operator's memory, how busy the cores are.
 
 use anyhow::{Context, Result, ensure};
 
@@ -38,6 +38,33 @@ fn line(status: &str, name: &str) -> Result<u64> {
     let line = status.lines().find(|line| line.starts_with(name));
     let value = line.and_then(|line| line.split_whitespace().nth(1));
     Ok(value.context("no such line")?.parse()?)
+}
+
+/// Processor time of all cores, in ticks.
+pub(crate) struct Work {
+    idle: f64,
+    all: f64,
+}
+
+impl Work {
+    pub(crate) fn read() -> Result<Self> {
+        let stat = std::fs::read_to_string("/proc/stat")?;
+        let line = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<f64> = line
+            .split_whitespace()
+            .skip(1)
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        // proc_stat(5): user, nice, system, idle, iowait
+        let idle = ticks.iter().skip(3).take(2).sum();
+        let all = ticks.iter().sum();
+        Ok(Self { idle, all })
+    }
+
+    /// Which part of the cores was at work.
+    pub(crate) fn since(&self, before: &Self) -> f64 {
+        1.0 - (self.idle - before.idle) / (self.all - before.all)
+    }
 }
 
 /// What it ran on, in words.

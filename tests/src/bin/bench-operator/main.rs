@@ -60,6 +60,8 @@ fn arguments() -> Result<(Load, Option<String>)> {
     let mut load = Load {
         apps: 1000,
         pods_per_app: 5,
+        rate: 20,
+        replaced: 2000,
     };
     let mut out = None;
     let mut words = std::env::args().skip(1);
@@ -70,8 +72,10 @@ fn arguments() -> Result<(Load, Option<String>)> {
         match word.as_str() {
             "--apps" => load.apps = value.parse().context(word)?,
             "--pods-per-app" => load.pods_per_app = value.parse().context(word)?,
+            "--rate" => load.rate = value.parse().context(word)?,
+            "--replaced" => load.replaced = value.parse().context(word)?,
             "--out" => out = Some(value),
-            _ => bail!("{word}: expected --apps, --pods-per-app or --out"),
+            _ => bail!("{word}: expected --apps, --pods-per-app, --rate, --replaced or --out"),
         }
     }
     Ok((load, out))
@@ -89,16 +93,17 @@ async fn measure(load: Load) -> Result<Figures> {
     eprintln!("{:?}: {} apps are there", started.elapsed(), load.apps);
     load.deployments(&client).await?;
     let pods = load.apps * load.pods_per_app;
-    let wanted = f64::from(u32::try_from(pods)?);
-    within(PATIENCE, "the pods to be there", || async {
-        let count = numbers::objects("pods")?;
-        Ok(Look::when(count >= wanted, (), count))
-    })
-    .await?;
+    all_there(pods).await?;
     let admitted = started.elapsed();
     eprintln!("{admitted:?}: {pods} pods are there");
     let reconciled = settled().await?.duration_since(started);
     let after = Numbers::read(&replicas)?;
+    let begun = machine::Work::read()?;
+    load.replace(&client).await?;
+    all_there(pods).await?;
+    let busy = machine::Work::read()?.since(&begun);
+    let replaced = Numbers::read(&replicas)?;
+    eprintln!("{} pods were replaced", load.replaced);
     let loaded = machine::memory(&replicas)?;
 
     let place = ["-n", operator::NAMESPACE, "rollout"];
@@ -128,15 +133,26 @@ async fn measure(load: Load) -> Result<Figures> {
     );
     Ok(Figures {
         load,
-        admissions: &after - &before,
+        storm: &after - &before,
+        steady: &replaced - &after,
+        busy,
         while_loading: after.lists_since(&before),
-        while_restarting: restarted.lists_since(&after),
+        while_restarting: restarted.lists_since(&replaced),
         at_rest,
         loaded,
         anew,
         admitted,
         reconciled,
     })
+}
+
+async fn all_there(pods: usize) -> Result<()> {
+    let wanted = f64::from(u32::try_from(pods)?);
+    within(PATIENCE, "the pods to be there", || async {
+        let count = numbers::objects("pods")?;
+        Ok(Look::when(count >= wanted, (), count))
+    })
+    .await
 }
 
 /// Until the operator has nothing more to write; and when it wrote last.

@@ -1,0 +1,138 @@
+//! Tasks that run until the program ends, and servers that end when told to.
+
+use std::sync::Arc;
+
+use anyhow::anyhow;
+use kube::runtime::watcher;
+use kube::{Api, Client};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::LAST_CALLS;
+use crate::controller::Triggers;
+use crate::source::Sources;
+
+/// Objects in one answer to a list. A page is held whole, twice, while it is read: larger ones
+/// would be the most memory that a replica ever needs.
+const PAGE: u32 = 100;
+
+#[derive(Default)]
+pub(super) struct Tasks {
+    endless: JoinSet<&'static str>,
+    servers: JoinSet<&'static str>,
+}
+
+impl Tasks {
+    pub(super) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.endless.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    pub(super) fn serve(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.servers.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// On a thread of its own: an admission waits for no reconcile and no long list.
+    pub(super) fn serve_apart<F>(
+        &mut self,
+        name: &'static str,
+        shutdown: CancellationToken,
+        server: impl FnOnce() -> F + Send + 'static,
+    ) where
+        F: Future<Output = std::io::Result<()>>,
+    {
+        // Nobody can abort a thread: it has to end by itself.
+        let cut = async move {
+            shutdown.cancelled().await;
+            tokio::time::sleep(LAST_CALLS).await;
+        };
+        let serve = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                tokio::select! {
+                    outcome = server() => outcome,
+                    () = cut => Ok(()),
+                }
+            })
+        };
+        self.servers.spawn_blocking(move || {
+            if let Err(error) = serve() {
+                warn!(%error, name, "cannot be served");
+            }
+            name
+        });
+    }
+
+    pub(super) fn watch(&mut self, client: &Client, triggers: &Triggers, sources: &Sources) {
+        /// Who is told of a change: the sources of what they read or wrote, then the controller.
+        macro_rules! follow {
+            ($store:ident, $config:expr, [$($source:path)?], $trigger:path) => {{
+                let (api, triggers) = (Api::all(client.clone()), triggers.clone());
+                #[allow(unused_variables, reason = "some stores concern no source")]
+                let sources = sources.clone();
+                self.spawn(stringify!($store), async move {
+                    let cluster = Arc::clone(&triggers.cluster);
+                    let on_change = |change: &_| {
+                        $($source(&sources, change);)?
+                        $trigger(&triggers, change);
+                    };
+                    cluster.$store.follow(api, $config, on_change).await;
+                });
+            }};
+        }
+        let all = || watcher::Config::default().page_size(PAGE);
+        // Pods that ran to their end are no matter of ours; Jobs leave many.
+        let running = all().fields("status.phase!=Succeeded,status.phase!=Failed");
+        follow!(apps, all(), [Sources::app], Triggers::app);
+        follow!(services, all(), [Sources::service], Triggers::service);
+        follow!(pods, running, [], Triggers::pod);
+        follow!(deployments, all(), [Sources::workload], Triggers::workload);
+        follow!(
+            stateful_sets,
+            all(),
+            [Sources::workload],
+            Triggers::workload
+        );
+        follow!(daemon_sets, all(), [Sources::workload], Triggers::workload);
+        follow!(budgets, all(), [], Triggers::budget);
+        follow!(namespaces, all(), [], Triggers::namespace);
+    }
+
+    /// Until `end`, or until a task ends that should not.
+    pub(super) async fn until(&mut self, end: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let ended = tokio::select! {
+            () = end => return Ok(()),
+            Some(ended) = self.endless.join_next() => ended,
+            Some(ended) = self.servers.join_next() => ended,
+        };
+        match ended {
+            Ok(name) => Err(anyhow!("the task {name} ended")),
+            Err(error) => Err(anyhow!(error).context("a task failed")),
+        }
+    }
+
+    /// Servers finish what they have begun, for as long as a webhook call may take.
+    pub(super) async fn close(mut self) {
+        self.endless.shutdown().await;
+        let finish = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_CALLS, finish).await.is_err() {
+            warn!("connections were cut");
+        }
+    }
+}
