@@ -11,7 +11,6 @@ use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -96,19 +95,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         metrics: metrics.clone(),
         by_label: settings.sources.pod_labels,
     };
-    let listener = bind(settings.webhook.webhook_listen).await?.into_std()?;
-    let tls = TlsAcceptor::from(Arc::new(leaf.server_config().context("TLS")?));
-    let webhook = Arc::new(webhook);
-    let handler = move |request| {
-        let webhook = Arc::clone(&webhook);
-        async move { webhook.handle(request).await }
-    };
-    let stop = shutdown.clone();
-    tasks.serve_apart("webhook", shutdown.clone(), || async move {
-        let listener = TcpListener::from_std(listener)?;
-        serve(listener, Some(tls), Arc::new(handler), stop).await;
-        Ok(())
-    });
+    let listen = settings.webhook.webhook_listen;
+    tasks.serve_webhook(bind(listen).await?, &leaf, webhook, shutdown.clone())?;
 
     let readiness = Readiness {
         cluster: Arc::clone(&cluster),

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use kube::runtime::watcher;
 use kube::{Api, Client};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::LAST_CALLS;
+use crate::certificate::leaf::Leaf;
 use crate::controller::Triggers;
+use crate::server::serve;
 use crate::source::Sources;
+use crate::webhook::Webhook;
 
 /// Objects in one answer to a list. A page is held whole, twice, while it is read: larger ones
 /// would be the most memory that a replica ever needs.
@@ -47,36 +52,42 @@ impl Tasks {
     }
 
     /// On a thread of its own: an admission waits for no reconcile and no long list.
-    pub(super) fn serve_apart<F>(
+    pub(super) fn serve_webhook(
         &mut self,
-        name: &'static str,
+        listener: TcpListener,
+        leaf: &Arc<Leaf>,
+        webhook: Webhook,
         shutdown: CancellationToken,
-        server: impl FnOnce() -> F + Send + 'static,
-    ) where
-        F: Future<Output = std::io::Result<()>>,
-    {
-        // Nobody can abort a thread: it has to end by itself.
-        let cut = async move {
-            shutdown.cancelled().await;
-            tokio::time::sleep(LAST_CALLS).await;
+    ) -> anyhow::Result<()> {
+        let listener = listener.into_std()?;
+        let tls = TlsAcceptor::from(Arc::new(leaf.server_config().context("TLS")?));
+        let webhook = Arc::new(webhook);
+        let handler = move |request| {
+            let webhook = Arc::clone(&webhook);
+            async move { webhook.handle(request).await }
         };
-        let serve = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
-            runtime.block_on(async {
-                tokio::select! {
-                    outcome = server() => outcome,
-                    () = cut => Ok(()),
-                }
-            })
-        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         self.servers.spawn_blocking(move || {
-            if let Err(error) = serve() {
-                warn!(%error, name, "cannot be served");
-            }
-            name
+            runtime.block_on(async {
+                let listener = match TcpListener::from_std(listener) {
+                    Ok(listener) => listener,
+                    Err(error) => return error!(%error, "the webhook cannot be served"),
+                };
+                // Nobody can abort a thread: it has to end by itself.
+                let cut = async {
+                    shutdown.cancelled().await;
+                    tokio::time::sleep(LAST_CALLS).await;
+                };
+                tokio::select! {
+                    () = serve(listener, Some(tls), Arc::new(handler), shutdown.clone()) => {}
+                    () = cut => {}
+                }
+            });
+            "webhook"
         });
+        Ok(())
     }
 
     pub(super) fn watch(&mut self, client: &Client, triggers: &Triggers, sources: &Sources) {
