@@ -91,6 +91,13 @@ impl Notices {
     pub fn nowhere() -> Self {
         Self::new(mpsc::channel(1).0)
     }
+
+    /// With what a test can read them from.
+    #[cfg(test)]
+    pub(crate) fn kept() -> (Self, mpsc::Receiver<Notice>) {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        (Self::new(sender), receiver)
+    }
 }
 
 impl Writer {

@@ -168,7 +168,7 @@ impl Gateway {
 // === impl Owner ===
 
 impl Owner {
-    fn of(metadata: &ObjectMeta) -> Self {
+    pub fn of(metadata: &ObjectMeta) -> Self {
         let Some(owner) = metadata
             .owner_references
             .iter()

@@ -5,6 +5,7 @@
 
 mod admit;
 mod review;
+mod subject;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::cluster::Cluster;
-use crate::events::Notices;
+use crate::events::{Notice, Notices};
 use crate::injection::Rules;
 use crate::metrics::Metrics;
 use crate::reason::Reason;
@@ -98,6 +99,7 @@ impl Webhook {
         warn!(why, "an admission review could not be answered");
         let answer = admit::failed(Reason::InternalError, &why);
         self.metrics.admitted(answer.decision, answer.reason);
+        self.tell_failure(body, &answer);
         review::allow_anyhow(body, &answer.warnings)
             .and_then(|answer| json(&answer).ok())
             .unwrap_or_else(|| status(StatusCode::BAD_REQUEST))
@@ -107,12 +109,27 @@ impl Webhook {
         let review = review::Review::parse(body)?;
         let answer = self.decide(&review).await;
         self.metrics.admitted(answer.decision, answer.reason);
+        self.tell_failure(body, &answer);
         if !review.dry_run() {
             for notice in answer.notices {
                 self.notices.tell(notice);
             }
         }
         json(&review.answer(answer.patch.as_ref(), &answer.warnings)?)
+    }
+
+    /// The object is let in without anybody at its side to read a warning, most of the time.
+    fn tell_failure(&self, body: &[u8], answer: &Answer) {
+        let Some(message) = answer.failure.clone() else {
+            return;
+        };
+        if let Some(regarding) = subject::of_anything(body, &self.cluster) {
+            self.notices.tell(Notice {
+                regarding,
+                reason: answer.reason,
+                message,
+            });
+        }
     }
 
     /// Waits a little where the pod's app is about to be known: a pod that came too early would

@@ -9,6 +9,7 @@ pub mod chart;
 pub mod client;
 pub mod cluster;
 pub mod command;
+pub mod events;
 pub mod manifest;
 pub mod operator;
 pub mod scrape;

@@ -1,12 +1,13 @@
 //! The answer to one review: store lookup -> injection::desired -> patch.
 
 use json_patch::Patch;
-use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use serde_json::json;
 use stanza::choice::Expose;
 
 use super::PROBE;
 use super::review::Review;
+use super::subject::Subject;
 use crate::api::AppManifest;
 use crate::app::{App, Stanza};
 use crate::cluster::{Cluster, Facts, ServiceFacts};
@@ -28,6 +29,8 @@ pub struct Answer {
     pub patch: Option<Patch>,
     pub warnings: Vec<String>,
     pub notices: Vec<Notice>,
+    /// Why nothing could be decided: an Event for whom it concerns.
+    pub failure: Option<String>,
     /// The pod's workload, where the pod asks by label and nothing is known of it yet.
     pub asks: Option<Workload>,
 }
@@ -89,7 +92,14 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
         Owner::Workload(workload) if unknown && shape.asks() => Some(workload.clone()),
         _ => None,
     };
-    let notices = regarding(cluster, namespace, &pod, &shape)
+    let subject = Subject {
+        api_version: "v1",
+        kind: "Pod",
+        namespace,
+        metadata: &pod.metadata,
+    };
+    let notices = subject
+        .reference(cluster)
         .map(|regarding| Notice {
             regarding,
             reason,
@@ -103,6 +113,7 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
         patch,
         warnings,
         notices,
+        failure: None,
         asks,
     }
 }
@@ -185,6 +196,7 @@ fn quiet(reason: Reason) -> Answer {
         patch: None,
         warnings: Vec::new(),
         notices: Vec::new(),
+        failure: None,
         asks: None,
     }
 }
@@ -192,6 +204,7 @@ fn quiet(reason: Reason) -> Answer {
 pub(super) fn failed(reason: Reason, message: &str) -> Answer {
     Answer {
         warnings: vec![warning(reason, message)],
+        failure: Some(message.to_owned()),
         ..quiet(reason)
     }
 }
@@ -205,41 +218,4 @@ fn cut(text: String) -> String {
         Some((end, _)) => text[..end].to_owned(),
         None => text,
     }
-}
-
-/// The pod has no uid yet, and perhaps no name: Events go to its owner.
-fn regarding(
-    cluster: &Cluster,
-    namespace: &str,
-    pod: &Pod,
-    shape: &Shape,
-) -> Option<ObjectReference> {
-    if let Owner::Workload(workload) = &shape.owner
-        && let Some(facts) = cluster.workload(namespace, workload)
-    {
-        return Some(facts.reference(namespace));
-    }
-    let owner = pod
-        .metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .find(|owner| owner.controller == Some(true));
-    if let Some(owner) = owner {
-        return Some(ObjectReference {
-            api_version: Some(owner.api_version.clone()),
-            kind: Some(owner.kind.clone()),
-            name: Some(owner.name.clone()),
-            namespace: Some(namespace.to_owned()),
-            uid: Some(owner.uid.clone()),
-            ..ObjectReference::default()
-        });
-    }
-    Some(ObjectReference {
-        api_version: Some("v1".to_owned()),
-        kind: Some("Pod".to_owned()),
-        name: Some(pod.metadata.name.clone()?),
-        namespace: Some(namespace.to_owned()),
-        ..ObjectReference::default()
-    })
 }

@@ -28,6 +28,8 @@ struct Server {
     address: std::net::SocketAddr,
     webhook: Arc<Webhook>,
     bundle: String,
+    /// What would become Events.
+    told: tokio::sync::mpsc::Receiver<Notice>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -55,6 +57,7 @@ impl Server {
 
     /// Before its watches have told it anything.
     async fn ignorant() -> Self {
+        let (notices, told) = Notices::kept();
         let webhook = Arc::new(Webhook {
             cluster: Arc::new(Cluster::default()),
             rules: Rules {
@@ -65,7 +68,7 @@ impl Server {
                 native: true,
                 expose: ExposeRule::Always(Expose::Service),
             },
-            notices: Notices::nowhere(),
+            notices,
             metrics: Metrics::default(),
             by_label: true,
         });
@@ -95,8 +98,28 @@ impl Server {
             address,
             webhook,
             bundle: authorities.bundle(),
+            told,
             _task: AbortOnDropHandle::new(tokio::spawn(serving)),
         }
+    }
+
+    /// The only notice there is.
+    #[track_caller]
+    fn told(&mut self, kind: &str, name: &str, reason: Reason) {
+        let notice = self.told.try_recv().unwrap();
+        let regarding = notice.regarding;
+        assert_eq!(regarding.kind.as_deref(), Some(kind));
+        assert_eq!(regarding.name.as_deref(), Some(name));
+        assert_eq!(regarding.namespace.as_deref(), Some("chat"));
+        assert_eq!(notice.reason, reason);
+        assert!(!notice.message.is_empty());
+        self.told_nothing();
+    }
+
+    #[track_caller]
+    fn told_nothing(&mut self) {
+        let notice = self.told.try_recv();
+        assert!(notice.is_err(), "{notice:?}");
     }
 
     async fn try_post(&self, path: &str, body: Vec<u8>) -> hyper::Result<(StatusCode, Bytes)> {
@@ -182,31 +205,38 @@ async fn a_pod_of_the_app_is_patched() {
 
 #[tokio::test]
 async fn before_the_cluster_is_known_a_pod_starts_with_a_warning() {
-    let server = Server::ignorant().await;
+    let mut server = Server::ignorant().await;
     warns(&server.review(PODS, &review(&pod())).await, "not-ready");
+    server.told("ReplicaSet", "chat-5d8f", Reason::NotReady);
 }
 
 #[tokio::test]
 async fn an_object_of_another_kind_starts_with_a_warning() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
     let response = server.review(PODS, &review(&object)).await;
     warns(&response, "internal-error");
+    server.told("ConfigMap", "a", Reason::InternalError);
 }
 
 #[tokio::test]
 async fn a_pod_that_cannot_be_read_starts_with_a_warning() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let mut pod = pod();
     pod["spec"]["containers"] = json!("none");
     warns(&server.review(PODS, &review(&pod)).await, "internal-error");
+    server.told("ReplicaSet", "chat-5d8f", Reason::InternalError);
     let nothing = review(&Json::Null);
     warns(&server.review(PODS, &nothing).await, "internal-error");
+    let mut rehearsal = review(&pod);
+    rehearsal["request"]["dryRun"] = json!(true);
+    warns(&server.review(PODS, &rehearsal).await, "internal-error");
+    server.told_nothing();
 }
 
 #[tokio::test]
 async fn a_strange_envelope_is_allowed_with_a_warning() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let mut strange = review(&pod());
     strange["request"]["dryRun"] = json!("perhaps");
     for path in [PODS, SERVICES, MANIFESTS] {
@@ -215,6 +245,7 @@ async fn a_strange_envelope_is_allowed_with_a_warning() {
     let counted = server.webhook.metrics.text();
     let line = r#"admissions_total{decision="skip",reason="internal-error"} 3"#;
     assert!(counted.contains(line), "{counted}");
+    server.told_nothing();
 }
 
 /// What has no uid cannot be answered: an error is an answer too, and `failurePolicy: Ignore`
@@ -238,7 +269,7 @@ async fn what_is_no_review_is_an_error_and_nothing_worse() {
 
 #[tokio::test]
 async fn a_panic_lets_the_pod_in_with_a_warning() {
-    let server = Server::start().await;
+    let mut server = Server::start().await;
     let body = review(&pod()).to_string();
     let bug = async { panic!("a bug, provoked by a test") };
     let reply = server.webhook.whatever_happens(body.as_bytes(), bug).await;
@@ -246,6 +277,7 @@ async fn a_panic_lets_the_pod_in_with_a_warning() {
     let answer: Json = serde_json::from_slice(&body).unwrap();
     assert_eq!(answer["response"]["allowed"], true);
     warns(&answer["response"], "internal-error");
+    server.told("ReplicaSet", "chat-5d8f", Reason::InternalError);
 }
 
 fn labelled() -> Json {

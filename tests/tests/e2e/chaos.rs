@@ -10,10 +10,9 @@ use e2e::cluster::Namespace;
 use e2e::command::kubectl;
 use e2e::small::Small;
 use e2e::wait::{Look, until};
-use e2e::{app, chart, manifest, operator};
-use k8s_openapi::api::core::v1::{Event, Pod, Service};
+use e2e::{app, chart, events, manifest, operator};
+use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
-use kube::api::ListParams;
 use serde_json::json;
 use stanza::env;
 
@@ -247,10 +246,7 @@ async fn is_bare(namespace: &Namespace, small: &Small) -> Result<()> {
 
 /// A pod that admission refuses is an Event of whatever wanted to create it.
 async fn none_failed(namespace: &Namespace) -> Result<()> {
-    let events = namespace
-        .api::<Event>()
-        .list(&ListParams::default())
-        .await?;
+    let events = events::all(namespace).await?;
     let failed: Vec<_> = events
         .iter()
         .filter(|event| event.reason.as_deref() == Some("FailedCreate"))

@@ -8,8 +8,8 @@ use e2e::cluster::Namespace;
 use e2e::command::{kubectl, run};
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
-use e2e::{admission, app, manifest, operator};
-use k8s_openapi::api::core::v1::{Event, Pod};
+use e2e::{admission, app, events, manifest, operator};
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use serde_json::{Value as Json, json};
@@ -105,7 +105,7 @@ pub(crate) async fn the_same_code_everywhere(namespace: Arc<Namespace>) -> Resul
         Ok(Look::when(all, (), format!("{} pods", pods.len())))
     })
     .await?;
-    event(&namespace, "Deployment", "main", "injected", "Normal").await?;
+    events::wait_for(&namespace, ("Deployment", "main"), "injected", "Normal").await?;
     ensure!(operator::admissions("inject", "injected")? > 0.0);
     Ok(())
 }
@@ -132,7 +132,7 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
     );
 
     let weight = if case.warns { "Warning" } else { "Normal" };
-    event(namespace, kind, code, code, weight).await?;
+    events::wait_for(namespace, (kind, code), code, weight).await?;
 
     ensure!(
         operator::admissions("skip", code)? > 0.0,
@@ -196,50 +196,4 @@ fn anew(pod: &Pod) -> Pod {
         spec.node_name = None;
     }
     pod
-}
-
-/// Admission may be asked before the Deployment is known: then the Event is on the ReplicaSet.
-fn concerns(event: &Event, kind: &str, name: &str) -> bool {
-    let object = &event.involved_object;
-    let (of, found) = (object.kind.as_deref(), object.name.as_deref());
-    let its_set = |found: &str| {
-        found
-            .strip_prefix(name)
-            .is_some_and(|rest| rest.starts_with('-'))
-    };
-    of == Some(kind) && found == Some(name)
-        || kind == "Deployment" && of == Some("ReplicaSet") && found.is_some_and(its_set)
-}
-
-async fn event(
-    namespace: &Namespace,
-    kind: &str,
-    name: &str,
-    reason: &str,
-    weight: &str,
-) -> Result<()> {
-    until(
-        &format!("a {weight} Event {reason} on {kind} {name}"),
-        || async {
-            let all = ListParams::default();
-            let events = namespace.api::<Event>().list(&all).await?.items;
-            let ours: Vec<_> = events
-                .iter()
-                .filter(|event| concerns(event, kind, name))
-                .map(|event| {
-                    (
-                        &event.involved_object.kind,
-                        &event.type_,
-                        &event.reason,
-                        &event.message,
-                    )
-                })
-                .collect();
-            let told = ours.iter().any(|(_, kind_of_event, why, _)| {
-                kind_of_event.as_deref() == Some(weight) && why.as_deref() == Some(reason)
-            });
-            Ok(Look::when(told, (), format!("{ours:?}")))
-        },
-    )
-    .await
 }

@@ -8,7 +8,7 @@ use e2e::cluster::Namespace;
 use e2e::command::kubectl;
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
-use e2e::{admission, manifest, operator};
+use e2e::{admission, events, manifest, operator};
 use serde_json::{Value as Json, json};
 
 /// A configuration of the tests' own sends the webhook what it cannot make sense of.
@@ -49,6 +49,10 @@ async fn misdirected(namespace: &Namespace, name: &str) -> Result<()> {
     })
     .await?;
     ensure!(operator::admissions("skip", "internal-error")? > 0.0);
+    // Nobody is told of what only might be.
+    apply(namespace, &[object("ConfigMap")])?;
+    let stranger = ("ConfigMap", "stranger");
+    events::wait_for(namespace, stranger, "internal-error", "Warning").await?;
     let (created, _) = admission::create(namespace, "secrets", &object("Secret")).await?;
     ensure!(created["metadata"]["name"] == "stranger", "{created}");
     Ok(())

@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Namespace;
-use e2e::wait::{Look, until};
-use e2e::{app, chart, manifest};
-use k8s_openapi::api::core::v1::Event;
-use kube::api::ListParams;
+use e2e::{app, chart, events, manifest};
 use serde_json::Value as Json;
 
 /// What the message must name: the field, what was found, and what is allowed.
@@ -43,22 +40,8 @@ async fn is_refused(namespace: &Namespace) -> Result<()> {
         "the condition says {message:?}"
     );
 
-    until("an Event that says what is wrong", || async {
-        let events = namespace
-            .api::<Event>()
-            .list(&ListParams::default())
-            .await?
-            .items;
-        let warnings = events
-            .iter()
-            .filter(|event| event.type_.as_deref() == Some("Warning"));
-        let messages: Vec<&str> = warnings
-            .filter_map(|event| event.message.as_deref())
-            .collect();
-        let told = messages
-            .iter()
-            .any(|message| TOLD.iter().all(|word| message.contains(word)));
-        Ok(Look::when(told, (), format!("{messages:?}")))
+    events::wait_until(namespace, "that says what is wrong", |event| {
+        event.type_.as_deref() == Some("Warning") && events::says(event, &TOLD)
     })
     .await?;
 

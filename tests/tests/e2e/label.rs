@@ -5,11 +5,9 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Namespace;
 use e2e::wait::{Look, until};
-use e2e::{app, chart, manifest};
+use e2e::{app, chart, events, manifest};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Event;
 use kube::ResourceExt;
-use kube::api::ListParams;
 use serde_json::Value as Json;
 
 const PLAIN: &str = "      labels: {app: chat}\n      annotations:\n";
@@ -65,21 +63,8 @@ pub(crate) async fn a_wrong_callback(namespace: Arc<Namespace>) -> Result<()> {
         "70000/ws/message",
     ];
     ensure!(told.iter().all(|word| message.contains(word)), "{message}");
-    until("an Event on the Deployment", || async {
-        let events = namespace
-            .api::<Event>()
-            .list(&ListParams::default())
-            .await?;
-        let messages: Vec<String> = events
-            .items
-            .into_iter()
-            .filter(|event| event.involved_object.kind.as_deref() == Some("Deployment"))
-            .filter_map(|event| event.message)
-            .collect();
-        let there = messages
-            .iter()
-            .any(|message| told.iter().all(|word| message.contains(word)));
-        Ok(Look::when(there, (), format!("{messages:?}")))
+    events::wait_until(&namespace, "on the Deployment", |event| {
+        event.involved_object.kind.as_deref() == Some("Deployment") && events::says(event, &told)
     })
     .await?;
     let pods = app::ready_pods(&namespace).await?;
