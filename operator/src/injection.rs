@@ -117,6 +117,17 @@ impl Claim<'_> {
             .is_some_and(|service| shape.is_selected_by(&service.selector))
     }
 
+    /// AppManifests that labels ask for are named as the workloads are, of whatever kind.
+    fn takes_name_of(&self, shape: &Shape) -> Option<String> {
+        let Owner::Workload(workload) = &shape.owner else {
+            return None;
+        };
+        let name = &self.app.id.name;
+        let kind = self.app.owner.as_ref()?.kind.as_deref()?;
+        let taken = shape.asks() && workload.name == *name && workload.kind.as_str() != kind;
+        taken.then(|| format!("the AppManifest {name} is that of the {kind} {name}"))
+    }
+
     /// Who asks by label asks for the pods with the label. The label taken off, new pods come up
     /// bare at once, whether we have heard of it or not.
     fn may_have(&self, shape: &Shape) -> bool {
@@ -174,6 +185,9 @@ fn unclaimed(shape: &Shape, claims: &[Claim<'_>]) -> Skip {
         && let Err(why) = rollable(&shape.owner)
     {
         return skip(why);
+    }
+    if let Some(message) = claims.iter().find_map(|claim| claim.takes_name_of(shape)) {
+        return skip((Reason::NameTaken, message));
     }
     if let Some(claim) = claims.iter().find(|claim| claim.selects(shape)) {
         let app = &claim.app.id.name;

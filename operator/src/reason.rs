@@ -73,7 +73,11 @@ reasons! {
     PlatformInjected = "platform-injected", Notice;
     /// A container of the pod declares one of the gateway's ports (40010 to 40012).
     PortConflict = "port-conflict", Warning;
-    /// The pod has the label or annotation `ws.olares.com/inject: "false"`.
+    /// The pod's workload asks by label, and the AppManifest of its name is that of a workload of
+    /// another kind, which came first. Give one of the two another name.
+    NameTaken = "name-taken", Warning;
+    /// The pod has the label or annotation `ws.olares.com/inject: "false"`. Other workloads of the
+    /// same entrance get the gateway all the same.
     OptedOut = "opted-out", Notice;
     /// The stanza asks for `sidecar: native`, which needs Kubernetes 1.29 or later.
     NativeUnsupported = "native-unsupported", Warning;
@@ -104,6 +108,10 @@ reasons! {
     /// of a Helm release, of Olares' ApplicationManager; of two of a kind the older. Its name is in
     /// the message.
     Superseded = "superseded", Notice;
+    /// Somebody changed an AppManifest that a source writes (its label `ws.olares.com/source` says
+    /// which): the source writes it again as it was. Change the chart or the workload that it comes
+    /// from; or remove that label, and the AppManifest is yours.
+    SourceOwned = "source-owned", Warning;
     /// Some pods of the entrance are not ready yet.
     PodsNotReady = "pods-not-ready", Quiet;
     /// No pod of the entrance may have the gateway; the pods' own reasons are in the message.

@@ -74,7 +74,7 @@ impl Webhook {
             match path.as_str() {
                 PODS => self.pod(&body).await,
                 SERVICES => self.service(&body),
-                _ => Self::manifest(&body),
+                _ => self.manifest(&body),
             }
         };
         let response = self.whatever_happens(&body, answer).await;
@@ -173,10 +173,15 @@ impl Webhook {
         json(&review.answer(patch.as_ref(), &[])?)
     }
 
-    fn manifest(body: &[u8]) -> serde_json::Result<Reply> {
+    fn manifest(&self, body: &[u8]) -> serde_json::Result<Reply> {
         let review = review::Review::parse(body)?;
-        let (patch, warnings) = admit::manifest(&review);
-        json(&review.answer(patch.as_ref(), &warnings)?)
+        let said = admit::manifest(&review);
+        if let Some(notice) = said.notice
+            && !review.dry_run()
+        {
+            self.notices.tell(notice);
+        }
+        json(&review.answer(said.patch.as_ref(), &said.warnings)?)
     }
 }
 

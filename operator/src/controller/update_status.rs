@@ -86,7 +86,7 @@ fn status(app: &App, applied: &Applied, now: &str) -> AppManifestStatus {
     }
 }
 
-fn injected(plan: &Plan) -> Verdict {
+pub(super) fn injected(plan: &Plan) -> Verdict {
     if plan.accepted.reason != Reason::Accepted {
         return plan.accepted.clone();
     }
@@ -96,8 +96,14 @@ fn injected(plan: &Plan) -> Verdict {
             Reason::AllInjected | Reason::PodsNotReady | Reason::NoPods
         )
     };
-    let trouble = plan.steps.iter().find(|step| !healthy(step.verdict.reason));
     let counts = &plan.counts;
+    // Their author says so, and others serve the entrance.
+    let left_alone =
+        |reason| counts.wanted > 0 && matches!(reason, Reason::OptedOut | Reason::NotLabelled);
+    let trouble = plan
+        .steps
+        .iter()
+        .find(|step| !healthy(step.verdict.reason) && !left_alone(step.verdict.reason));
     match trouble {
         Some(step) => Verdict::new(
             step.verdict.reason,

@@ -2,6 +2,7 @@
 
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
+use kube::{Resource, ResourceExt};
 use serde_json::json;
 use stanza::choice::Expose;
 
@@ -149,11 +150,21 @@ pub(super) fn service(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> 
     .ok()
 }
 
-/// Warnings for the author of an AppManifest; and the mark that a probe looks for.
-pub(super) fn manifest(review: &Review<'_>) -> (Option<Patch>, Vec<String>) {
+/// What is said of an AppManifest.
+#[derive(Default)]
+pub(super) struct Said {
+    /// The mark that a probe looks for.
+    pub(super) patch: Option<Patch>,
+    /// For its author.
+    pub(super) warnings: Vec<String>,
+    pub(super) notice: Option<Notice>,
+}
+
+pub(super) fn manifest(review: &Review<'_>) -> Said {
     let Ok(mut object) = review.object::<AppManifest>() else {
-        return (None, Vec::new());
+        return Said::default();
     };
+    let notice = undone(review, &object);
     object
         .metadata
         .namespace
@@ -175,7 +186,31 @@ pub(super) fn manifest(review: &Review<'_>) -> (Option<Patch>, Vec<String>) {
             app.warnings.iter().map(ToString::to_string).collect()
         }
     };
-    (patch, problems.into_iter().map(cut).collect())
+    let undone = notice
+        .iter()
+        .map(|notice| warning(notice.reason, &notice.message));
+    Said {
+        patch,
+        warnings: undone.chain(problems.into_iter().map(cut)).collect(),
+        notice,
+    }
+}
+
+/// A change of what a source keeps as its own: it will not last.
+fn undone(review: &Review<'_>, after: &AppManifest) -> Option<Notice> {
+    let before: Option<AppManifest> = review.old_object().ok()?;
+    let (before, source) = (before?, after.labels().get(names::SOURCE)?);
+    let kept = before.labels().get(names::SOURCE) == Some(source)
+        && before.spec.document != after.spec.document
+        && review.field_manager() != names::MANAGER;
+    kept.then(|| Notice {
+        regarding: after.object_ref(&()),
+        reason: Reason::SourceOwned,
+        message: format!(
+            "the source {source} writes it again as it was: change what it comes from, or remove the label {}",
+            names::SOURCE
+        ),
+    })
 }
 
 fn mark() -> Option<Patch> {

@@ -30,6 +30,16 @@ struct Request<'a> {
     object: Option<&'a RawValue>,
     #[serde(borrow, default)]
     old_object: Option<&'a RawValue>,
+    #[serde(default)]
+    options: Options,
+}
+
+/// Create, update and patch options alike.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Options {
+    #[serde(default)]
+    field_manager: String,
 }
 
 #[derive(Debug)]
@@ -46,6 +56,11 @@ impl<'a> Review<'a> {
 
     pub fn dry_run(&self) -> bool {
         self.0.request.dry_run
+    }
+
+    /// Who says to write.
+    pub fn field_manager(&self) -> &str {
+        &self.0.request.options.field_manager
     }
 
     /// Whether the object has that word at all: cheaper than to read it.

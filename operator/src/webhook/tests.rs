@@ -322,6 +322,62 @@ async fn a_label_that_nobody_reads_keeps_no_pod_for_long() {
 }
 
 #[tokio::test]
+async fn a_pod_is_told_that_another_kind_of_workload_has_its_name() {
+    let mut server = Server::start().await;
+    let app = json!({
+        "metadata": {
+            "name": "new", "namespace": "chat", "labels": {"ws.olares.com/source": "label"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "new", "uid": "2"}],
+        },
+        "spec": {"entrances": [{"host": "stateful"}], "options": {"websocket": {"url": "/ws", "port": 80}}},
+    });
+    let app = App::read(serde_json::from_value(app).unwrap());
+    let service = json!({"metadata": {"name": "stateful"}, "spec": {"selector": {"app": "other"}}});
+    let service = ServiceFacts::read(serde_json::from_value(service).unwrap());
+    let cluster = &server.webhook.cluster;
+    cluster.services.put("chat", "stateful", service);
+    cluster.apps.put("chat", "new", Some(app));
+    let response = server.review(PODS, &review(&labelled())).await;
+    warns(&response, "name-taken");
+    server.told("ReplicaSet", "new-5d8f", Reason::NameTaken);
+}
+
+fn edit(source: &str, port: u16, manager: &str) -> Json {
+    let object = |source: &str, port| {
+        json!({
+            "apiVersion": "ws.olares.com/v1alpha1", "kind": "AppManifest",
+            "metadata": {"name": "a", "namespace": "chat", "labels": {"ws.olares.com/source": source}},
+            "spec": {"entrances": [{"host": "a"}], "options": {"websocket": {"url": "/ws", "port": port}}},
+        })
+    };
+    let mut review = review(&object(source, port));
+    review["request"]["operation"] = json!("UPDATE");
+    review["request"]["oldObject"] = object("helm", 80);
+    review["request"]["options"] = json!({"kind": "PatchOptions", "fieldManager": manager});
+    review
+}
+
+#[tokio::test]
+async fn whoever_edits_what_a_source_writes_is_told() {
+    let mut server = Server::start().await;
+    let response = server
+        .review(MANIFESTS, &edit("helm", 81, "kubectl-edit"))
+        .await;
+    warns(&response, "source-owned");
+    server.told("AppManifest", "a", Reason::SourceOwned);
+    for other in [
+        edit("helm", 80, "kubectl-edit"),
+        edit("helm", 81, "ws-operator"),
+        // Taken over.
+        edit("", 81, "kubectl-edit"),
+    ] {
+        let response = server.review(MANIFESTS, &other).await;
+        assert!(response.get("warnings").is_none(), "{response}");
+        server.told_nothing();
+    }
+}
+
+#[tokio::test]
 async fn a_bare_pod_that_asks_by_label_is_told_that_it_asks_in_vain() {
     let server = Server::start().await;
     let mut pod = labelled();

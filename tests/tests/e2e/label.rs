@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Namespace;
+use e2e::command::{kubectl, run};
+use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
-use e2e::{app, chart, events, manifest};
+use e2e::{app, chart, events, manifest, operator};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 const PLAIN: &str = "      labels: {app: chat}\n      annotations:\n";
 const LABELLED: &str = r#"      labels: {app: chat, ws.olares.com/inject: "true"}
@@ -77,6 +79,59 @@ pub(crate) async fn a_wrong_callback(namespace: Arc<Namespace>) -> Result<()> {
     let object = manifest::wait_for(&namespace, app::APP, "Ready", "True").await?;
     let url = object.data.pointer("/status/url").and_then(Json::as_str);
     app::converse(&namespace, url.context("no url")?).await
+}
+
+/// Two Deployments behind one Service, of which one asks; a StatefulSet that asks by the name of
+/// that one; and a person who edits what the label says.
+pub(crate) async fn among_others(namespace: Arc<Namespace>) -> Result<()> {
+    let small = Small::deployment("small")
+        .labels(json!({"ws.olares.com/inject": "true", "entrance": "shared"}))
+        .annotations(json!({"ws.olares.com/callback": "8888/ws/message"}));
+    let plain = Small::deployment("plain").labels(json!({"entrance": "shared"}));
+    let mut service = small.service();
+    service["spec"]["selector"] = json!({"entrance": "shared"});
+    apply(
+        &namespace,
+        &[small.workload(), plain.workload(), service.clone()],
+    )?;
+    let object = manifest::wait_for(&namespace, "small", "Ready", "True").await?;
+    let condition = manifest::condition(&object, "Injected").context("no condition")?;
+    ensure!(condition["message"] == "1 of 1 pods have the gateway");
+    manifest::waits_with(&namespace, "small", "not-labelled").await?;
+
+    let mut twin = Small::new("StatefulSet", "small").workload();
+    twin["spec"]["selector"] = json!({"matchLabels": {"twin": "small"}});
+    twin["spec"]["template"]["metadata"]["labels"] =
+        json!({"ws.olares.com/inject": "true", "twin": "small"});
+    twin["spec"]["template"]["metadata"]["annotations"] =
+        json!({"ws.olares.com/callback": "8888/ws/message"});
+    apply(&namespace, &[twin])?;
+    let twin = ("StatefulSet", "small");
+    events::wait_for(&namespace, twin, "name-taken", "Warning").await?;
+    ensure!(operator::admissions("skip", "name-taken")? > 0.0);
+    let place = ["-n", &namespace.name, "-o", "json"];
+    let words = ["explain", "statefulset/small"].into_iter().chain(place);
+    let explained: Json = serde_json::from_str(&run(&operator::program()?, words)?)?;
+    ensure!(explained["reason"] == "name-taken", "{explained}");
+
+    let before = manifest::get(&namespace, "small").await?.data["spec"].clone();
+    let change = r#"{"spec": {"options": {"websocket": {"port": 9999}}}}"#;
+    let words = [
+        "patch",
+        "appmanifest",
+        "small",
+        "--type=merge",
+        "-p",
+        change,
+    ];
+    kubectl(["-n", &namespace.name].into_iter().chain(words))?;
+    let manifest = ("AppManifest", "small");
+    events::wait_for(&namespace, manifest, "source-owned", "Warning").await?;
+    manifest::wait_until(&namespace, "small", "as the label says", |object| {
+        object.data["spec"] == before
+    })
+    .await?;
+    Ok(())
 }
 
 /// How many templates the Deployment has had.

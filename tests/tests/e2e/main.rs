@@ -87,6 +87,7 @@ fn trials() -> Vec<Trial> {
         invalid::a_wrong_port_in_a_chart,
         label::a_labelled_deployment,
         label::a_wrong_callback,
+        label::among_others,
         precedence::by_hand_wins_over_helm,
         scope::bystanders_of_an_entrance,
         rollouts::owners_hold_a_restart_back,

@@ -26,6 +26,21 @@ pub(crate) async fn helm_test_opens_a_websocket(_: Arc<Namespace>) -> Result<()>
             helm(["test", operator::NAMESPACE].into_iter().chain(place))
         })
     };
+    // As where the images come from a registry of one's own.
+    let make = ["create", "secret", "docker-registry", "registry"];
+    let login = ["--docker-username=ann", "--docker-password=secret"];
+    let place = ["-n", operator::NAMESPACE];
+    kubectl(place.into_iter().chain(make).chain(login))?;
+    operator::install_with(&["--set=imagePullSecrets[0].name=registry"])?;
+    let hooks = helm(
+        ["get", "hooks", operator::NAMESPACE]
+            .into_iter()
+            .chain(place),
+    )?;
+    ensure!(
+        hooks.contains("type: kubernetes.io/dockerconfigjson"),
+        "the test's pods could not be pulled: {hooks}"
+    );
     let said = test("3m").await??;
     ensure!(said.contains("Succeeded"), "{said}");
     nothing_of_the_test()?;
@@ -35,7 +50,9 @@ pub(crate) async fn helm_test_opens_a_websocket(_: Arc<Namespace>) -> Result<()>
     let outcome = test("15s").await?;
     operator::scale(2).await?;
     ensure!(outcome.is_err(), "{outcome:?}");
-    nothing_of_the_test()
+    nothing_of_the_test()?;
+    operator::install()?;
+    kubectl(place.into_iter().chain(["delete", "secret", "registry"])).map(drop)
 }
 
 fn nothing_of_the_test() -> Result<()> {

@@ -4,6 +4,9 @@ use serde_json::{Value as Json, json};
 use stanza::choice::Expose;
 
 use super::super::dereference::dereference;
+use super::super::plan::{Means, plan};
+use super::super::repairs::Repairs;
+use super::super::update_status;
 use super::*;
 use crate::cluster::{Cluster, Facts, Store};
 use crate::injection::{ExposeRule, inject_pod};
@@ -115,6 +118,35 @@ fn an_envoy_that_the_template_does_not_show_makes_no_pod_stale() {
             pod.name
         );
     }
+}
+
+/// A second workload behind the entrance, whose pods say no.
+#[test]
+fn who_opts_out_keeps_nobody_from_being_ready() {
+    let cluster = cluster();
+    let template = json!({
+        "metadata": {"labels": {"app": "chat"}, "annotations": {"ws.olares.com/inject": "false"}},
+        "spec": {"containers": [{"name": "other"}]},
+    });
+    put(
+        &cluster.deployments,
+        json!({
+            "metadata": {"name": "another", "namespace": "rooms"},
+            "spec": {"selector": {"matchLabels": {"app": "chat"}}, "template": template},
+        }),
+    );
+    let injected = || {
+        let repairs = Repairs::default();
+        let means = Means {
+            expose: Expose::Service,
+            repairs: &repairs,
+            webhook_up: true,
+        };
+        update_status::injected(&plan(validated(&cluster, "chat"), &means)).reason
+    };
+    assert_eq!(injected(), Reason::OptedOut, "nobody else is there");
+    pod(&cluster, "chat", &["chat"]);
+    assert_eq!(injected(), Reason::AllInjected);
 }
 
 #[test]
