@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use clap::Args;
-use http::header::CONTENT_TYPE;
-use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -18,9 +17,11 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
+use crate::callback::answer::CONTENT_TYPE as ACTIONS;
+use crate::reply::{self, Reply};
+
 /// More than a gateway's own limit of a message.
 const LONGEST: usize = 16 << 20;
-const ACTIONS: &str = "application/vnd.olares.ws+json";
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EchoArgs {
@@ -69,12 +70,12 @@ async fn run(args: &EchoArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>) -> Reply {
     if request.method() != Method::POST {
-        return reply(StatusCode::NO_CONTENT, Bytes::new());
+        return nothing(StatusCode::NO_CONTENT);
     }
     let Ok(body) = Limited::new(request.into_body(), LONGEST).collect().await else {
-        return reply(StatusCode::BAD_REQUEST, Bytes::new());
+        return nothing(StatusCode::BAD_REQUEST);
     };
     let body = body.to_bytes();
     match serde_json::from_slice::<Callback<'_>>(&body) {
@@ -83,18 +84,15 @@ async fn answer(request: Request<Incoming>) -> Response<Full<Bytes>> {
             data: Some(data),
         }) => {
             let body = format!(r#"{{"reply":{}}}"#, data.get());
-            let mut response = reply(StatusCode::OK, body.into());
-            let kind = http::HeaderValue::from_static(ACTIONS);
-            response.headers_mut().insert(CONTENT_TYPE, kind);
-            response
+            reply::with_type(StatusCode::OK, ACTIONS, body)
         }
-        Ok(_) => reply(StatusCode::NO_CONTENT, Bytes::new()),
-        Err(_) => reply(StatusCode::BAD_REQUEST, Bytes::new()),
+        Ok(_) => nothing(StatusCode::NO_CONTENT),
+        Err(_) => nothing(StatusCode::BAD_REQUEST),
     }
 }
 
-fn reply(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body));
-    *response.status_mut() = status;
-    response
+fn nothing(status: StatusCode) -> Reply {
+    let mut reply = Reply::default();
+    *reply.status_mut() = status;
+    reply
 }

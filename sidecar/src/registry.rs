@@ -81,15 +81,13 @@ impl Registry {
 
     pub fn select(&self, selector: &Selector) -> Vec<Arc<Connection>> {
         let index = self.lock();
-        let matching = |connection: &Arc<Connection>| {
-            selector.matches(connection).then(|| Arc::clone(connection))
-        };
+        let matching =
+            |ById(connection): &ById| selector.matches(connection).then(|| Arc::clone(connection));
         match selector.start() {
             Start::Conns(ids) => {
                 let ids: BTreeSet<_> = ids.iter().collect();
                 ids.into_iter()
                     .filter_map(|id| index.by_id.get(id))
-                    .map(|ById(connection)| connection)
                     .filter_map(matching)
                     .collect()
             }
@@ -99,16 +97,10 @@ impl Registry {
                     .into_iter()
                     .flat_map(|user| index.ids_of(user))
                     .filter_map(|id| index.by_id.get(&id))
-                    .map(|ById(connection)| connection)
                     .filter_map(matching)
                     .collect()
             }
-            Start::All => index
-                .by_id
-                .iter()
-                .map(|ById(connection)| connection)
-                .filter_map(matching)
-                .collect(),
+            Start::All => index.by_id.iter().filter_map(matching).collect(),
         }
     }
 

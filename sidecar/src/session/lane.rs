@@ -177,20 +177,15 @@ impl Lane {
         if let Some(request) = self.open.take() {
             return Some((EventKind::Open { request }, 0));
         }
-        let next = self
-            .waiting
-            .as_mut()
-            .and_then(|waiting| waiting.pop_front());
-        if self
-            .waiting
-            .as_ref()
-            .is_some_and(|waiting| waiting.is_empty())
-        {
-            self.waiting = None;
-        }
-        if let Some(message) = next {
-            let cost = cost_of(&message);
-            return Some((EventKind::Message(message), cost));
+        if let Some(waiting) = &mut self.waiting {
+            let next = waiting.pop_front();
+            if waiting.is_empty() {
+                self.waiting = None;
+            }
+            if let Some(message) = next {
+                let cost = cost_of(&message);
+                return Some((EventKind::Message(message), cost));
+            }
         }
         let Ending { code, reason } = *self.close.take()?;
         Some((EventKind::Close { code, reason }, 0))

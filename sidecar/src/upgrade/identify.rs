@@ -2,6 +2,7 @@
 //! name in the URL that the hook allowed; else nobody.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -56,14 +57,34 @@ pub fn identity<B>(
 
 /// The value of the first cookie of that name.
 pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(name, value)| *name == wanted && !value.is_empty())
-        .map(|(_, value)| value.trim_matches('"'))
+    let mut all = headers.get_all(header::COOKIE).iter();
+    all.find_map(|value| {
+        let text = value.to_str().ok()?;
+        text.get(cookie_in(text.as_bytes(), wanted)?)
+    })
+}
+
+/// Where the value of the first cookie of that name stands in a Cookie header, without the quotes
+/// that may be around it (RFC 6265 §4.1.1).
+fn cookie_in(header: &[u8], wanted: &str) -> Option<Range<usize>> {
+    let mut next = 0;
+    for pair in header.split(|&byte| byte == b';') {
+        let start = next;
+        next += pair.len() + 1;
+        let pair = pair.trim_ascii_end();
+        let name = pair.trim_ascii_start().strip_prefix(wanted.as_bytes());
+        let value = name.and_then(|rest| rest.strip_prefix(b"="));
+        let (value, quote) = match value {
+            Some([b'"', value @ .., b'"']) => (value, 1),
+            Some(value) => (value, 0),
+            None => continue,
+        };
+        if !value.is_empty() {
+            let end = start + pair.len() - quote;
+            return Some(end - value.len()..end);
+        }
+    }
+    None
 }
 
 /// All of the client's cookies as one header (RFC 6265 §5.4 joins with a semicolon).
@@ -78,24 +99,11 @@ pub fn cookie_header(headers: &HeaderMap) -> Option<Arc<[u8]>> {
     Some(joined.into())
 }
 
-/// The value of the first cookie of Olares' name in a Cookie header.
+/// The cookie of Olares' name as the client's token, in place.
 fn token(cookies: &Arc<[u8]>) -> Option<Part> {
-    let mut start = 0;
-    for pair in cookies.split(|&byte| byte == b';') {
-        let (next, pair) = (start + pair.len() + 1, pair.trim_ascii_end());
-        let value = pair
-            .trim_ascii_start()
-            .strip_prefix(TOKEN_COOKIE.as_bytes());
-        let value = value.and_then(|rest| rest.strip_prefix(b"="));
-        if let Some(value) = value.filter(|value| !value.is_empty() && value.is_ascii()) {
-            let end = start + pair.len();
-            let quoted = value.len() > 1 && value.starts_with(b"\"") && value.ends_with(b"\"");
-            let quote = usize::from(quoted);
-            return Part::new(cookies, end - value.len() + quote..end - quote);
-        }
-        start = next;
-    }
-    None
+    let place = cookie_in(cookies, TOKEN_COOKIE)?;
+    let readable = cookies.get(place.clone())?.is_ascii();
+    readable.then(|| Part::new(cookies, place)).flatten()
 }
 
 fn header_user(headers: &HeaderMap, settings: &settings::Identity) -> Option<String> {
