@@ -14,7 +14,7 @@ mod target;
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kube::CustomResourceExt;
 
 use crate::api::AppManifest;
@@ -103,6 +103,13 @@ impl Cli {
             ExitCode::SUCCESS
         })
     }
+}
+
+/// For people, or for programs.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 /// What a command has to say.

@@ -7,11 +7,11 @@ mod rights;
 mod served;
 mod webhook;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use kube::Client;
 use serde_json::{Value as Json, json};
 
-use super::Output;
+use super::{Format, Output};
 
 /// Look for what keeps the operator from its work
 ///
@@ -27,12 +27,6 @@ pub(super) struct Arguments {
     namespace: String,
     #[arg(long, short, default_value = "text")]
     output: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ mod progress;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::ListParams;
 use kube::{Api, Client};
@@ -14,10 +14,9 @@ use tokio::time::Instant;
 
 use progress::{Key, Line, Work};
 
-use super::Output;
 use super::installed::Installed;
-use super::snapshot;
 use super::target::Target;
+use super::{Format, Output, snapshot};
 use crate::app::AppId;
 use crate::cluster::Cluster;
 use crate::controller::{Candidate, candidates, restart};
@@ -63,12 +62,6 @@ pub(super) struct Arguments {
     operator_namespace: String,
     #[arg(long, short, default_value = "text")]
     output: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 /// What is looked at again and again.

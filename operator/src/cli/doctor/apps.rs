@@ -1,6 +1,6 @@
 //! Findings about apps and their pods, as the operator itself reports on them (pure).
 
-use super::{Finding, Grade, good};
+use super::{Finding, good, warning};
 use crate::app::App;
 
 pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
@@ -15,51 +15,39 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
             .iter()
             .find(|found| found.kind == "Ready");
         if let Some(ready) = ready.filter(|ready| ready.status != "True") {
-            findings.push(Finding {
-                check: "apps",
-                grade: Grade::Warning,
-                message: format!("{}: {}: {}", app.id, ready.reason, ready.message),
-                fix: Some((
-                    "ws-operator explain app/NAME -n NAMESPACE",
-                    "docs/reasons.md",
-                )),
-            });
+            findings.push(warning(
+                "apps",
+                format!("{}: {}: {}", app.id, ready.reason, ready.message),
+                "ws-operator explain app/NAME -n NAMESPACE",
+                "docs/reasons.md",
+            ));
         }
     }
     let unseen = apps.iter().filter(|app| app.status.conditions.is_empty());
     let unseen = unseen.count();
     if unseen > 0 {
-        findings.push(Finding {
-            check: "apps",
-            grade: Grade::Warning,
-            message: format!("{unseen} AppManifests have no status: no operator looked at them"),
-            fix: Some((
-                "look at the operator's pods and their log",
-                "docs/operator.md#what-it-says",
-            )),
-        });
+        findings.push(warning(
+            "apps",
+            format!("{unseen} AppManifests have no status: no operator looked at them"),
+            "look at the operator's pods and their log",
+            "docs/operator.md#what-it-says",
+        ));
     }
     if due > 0 {
-        findings.push(Finding {
-            check: "pods",
-            grade: Grade::Warning,
-            message: format!("{due} pods lack the gateway or have settings of before"),
-            fix: Some((
-                "the status of their AppManifests says what the operator waits for",
-                "docs/reasons.md",
-            )),
-        });
+        findings.push(warning(
+            "pods",
+            format!("{due} pods lack the gateway or have settings of before"),
+            "the status of their AppManifests says what the operator waits for",
+            "docs/reasons.md",
+        ));
     }
     if outdated > 0 {
-        findings.push(Finding {
-            check: "pods",
-            grade: Grade::Warning,
-            message: format!("{outdated} pods run another gateway image than new ones get"),
-            fix: Some((
-                "ws-operator roll --all, when it suits",
-                "docs/operator.md#what-it-does",
-            )),
-        });
+        findings.push(warning(
+            "pods",
+            format!("{outdated} pods run another gateway image than new ones get"),
+            "ws-operator roll --all, when it suits",
+            "docs/operator.md#what-it-does",
+        ));
     }
     if findings.is_empty() {
         findings.push(good(
@@ -74,6 +62,7 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
 mod tests {
     use serde_json::json;
 
+    use super::super::Grade;
     use super::*;
 
     #[test]
