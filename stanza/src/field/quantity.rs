@@ -1,0 +1,82 @@
+//! How long and how much.
+
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+use super::Field;
+use crate::node::{Node, Value};
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ByteSize(pub usize);
+
+// === impl Duration ===
+
+impl Field for Duration {
+    const ALLOWED: &'static str = "a duration such as 30s, 500ms or 2m (a bare number is seconds)";
+
+    fn read(node: &Node) -> Option<Self> {
+        match &node.value {
+            Value::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
+            Value::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
+            Value::Text(text) => humantime::parse_duration(text.trim())
+                .ok()
+                .or_else(|| text.trim().parse().ok().map(Duration::from_secs)),
+            _ => None,
+        }
+        .filter(|span| *span <= MAX_DURATION)
+    }
+
+    fn to_json(&self) -> Json {
+        Json::from(
+            humantime::format_duration(*self)
+                .to_string()
+                .replace(' ', ""),
+        )
+    }
+}
+
+/// A century: far more than any deadline, and far from the timer's overflow.
+const MAX_DURATION: Duration = Duration::from_hours(100 * 365 * 24);
+
+// === impl ByteSize ===
+
+const UNITS: [(&str, usize); 7] = [
+    ("Ki", 1 << 10),
+    ("Mi", 1 << 20),
+    ("Gi", 1 << 30),
+    ("k", 1_000),
+    ("M", 1_000_000),
+    ("G", 1_000_000_000),
+    ("", 1),
+];
+
+impl Field for ByteSize {
+    const ALLOWED: &'static str = "a number of bytes such as 65536, 64Ki or 1Mi";
+
+    fn read(node: &Node) -> Option<Self> {
+        let text = match &node.value {
+            Value::Integer(number) => return usize::try_from(*number).ok().map(Self),
+            Value::Text(text) => text.trim(),
+            _ => return None,
+        };
+        let (digits, unit) = text.split_at(
+            text.find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(text.len()),
+        );
+        let factor = UNITS.iter().find(|(name, _)| *name == unit)?.1;
+        digits.parse::<usize>().ok()?.checked_mul(factor).map(Self)
+    }
+
+    fn to_json(&self) -> Json {
+        let binary = UNITS[..3].iter().rev();
+        let unit = binary
+            .clone()
+            .find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor));
+        match unit {
+            Some((name, factor)) => Json::from(format!("{}{name}", self.0 / factor)),
+            None => Json::from(self.0),
+        }
+    }
+}
