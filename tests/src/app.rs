@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use futures_util::{AsyncBufRead, AsyncBufReadExt, StreamExt};
 use k8s_openapi::api::core::v1::{Container, Pod, Service};
 use kube::ResourceExt;
-use kube::api::{ListParams, LogParams};
+use kube::api::LogParams;
 use serde_json::Value as Json;
 
 use crate::client::Client;
@@ -17,13 +17,7 @@ pub const APP: &str = "chat";
 
 /// The pods of the app, those that are going left out.
 pub async fn pods(namespace: &Namespace) -> Result<Vec<Pod>> {
-    let labels = ListParams::default().labels(&format!("app={APP}"));
-    let pods = namespace.api::<Pod>().list(&labels).await?;
-    Ok(pods
-        .items
-        .into_iter()
-        .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-        .collect())
+    namespace.pods(&format!("app={APP}")).await
 }
 
 /// Waits until the app has pods and all of them are ready.
@@ -191,8 +185,7 @@ async fn reachable(namespace: &Namespace, url: &str) -> Result<String> {
 /// closes it.
 async fn alone(namespace: &Namespace) -> Result<()> {
     until("the pods of before to be gone", || async {
-        let labels = ListParams::default().labels(&format!("app={APP}"));
-        let all = namespace.api::<Pod>().list(&labels).await?.items;
+        let all = namespace.all_pods(&format!("app={APP}")).await?;
         let seen: Vec<_> = all.iter().map(ResourceExt::name_any).collect();
         Ok(Look::when(all.len() == 1, (), format!("{seen:?}")))
     })

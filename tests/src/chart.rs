@@ -83,6 +83,11 @@ pub fn upgrade(namespace: &Namespace, chart: &Path) -> Result<()> {
     helm_with(namespace, chart, &["upgrade", "--wait", "--timeout", "2m"])
 }
 
+pub fn uninstall(namespace: &Namespace) -> Result<()> {
+    let place = ["--wait", "--namespace", &namespace.name];
+    helm(["uninstall", "chat"].into_iter().chain(place)).map(drop)
+}
+
 fn helm_with(namespace: &Namespace, chart: &Path, words: &[&str]) -> Result<()> {
     let chart = chart.to_str().context("a chart's path that is no text")?;
     let image = format!("--set=image={}", image());

@@ -4,8 +4,8 @@ use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::Namespace as NamespaceObject;
-use kube::api::{DeleteParams, PostParams};
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
 
@@ -84,6 +84,19 @@ impl Namespace {
         T::DynamicType: Default,
     {
         Api::namespaced(self.client.clone(), &self.name)
+    }
+
+    /// The pods with that label.
+    pub async fn all_pods(&self, label: &str) -> Result<Vec<Pod>> {
+        let labels = ListParams::default().labels(label);
+        Ok(self.api().list(&labels).await?.items)
+    }
+
+    /// The same, those that are going left out.
+    pub async fn pods(&self, label: &str) -> Result<Vec<Pod>> {
+        let mut pods = self.all_pods(label).await?;
+        pods.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+        Ok(pods)
     }
 
     /// `kubectl apply -f -` in this namespace.

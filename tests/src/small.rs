@@ -2,7 +2,6 @@
 
 use anyhow::Result;
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
 use serde_json::{Value as Json, json};
 
 use crate::chart;
@@ -133,13 +132,7 @@ impl Small {
 
     /// Its pods, those that are going left out.
     pub async fn pods(&self, namespace: &Namespace) -> Result<Vec<Pod>> {
-        let labels = ListParams::default().labels(&format!("small={}", self.name));
-        let pods = namespace.api::<Pod>().list(&labels).await?;
-        Ok(pods
-            .items
-            .into_iter()
-            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
-            .collect())
+        namespace.pods(&format!("small={}", self.name)).await
     }
 }
 

@@ -17,7 +17,7 @@ use serde_json::json;
 use stanza::env;
 
 use crate::alone::{kill, leader, operator_ready};
-use crate::trust::{Creating, anew};
+use crate::trust::{self, Creating};
 
 const APPS: usize = 5;
 const LASTS: Duration = Duration::from_mins(1);
@@ -25,12 +25,7 @@ const LASTS: Duration = Duration::from_mins(1);
 const LAST_WORD: &str = "11m";
 
 pub(crate) async fn everything_at_once(namespace: Arc<Namespace>) -> Result<()> {
-    operator::install_with(&[
-        "--set=replicas=3",
-        "--set=certificates.caLifetime=20s",
-        "--set=certificates.lifetime=8s",
-    ])?;
-    anew()?;
+    trust::of_seconds()?;
     let apps: Vec<Small> = (0..APPS)
         .map(|index| Small::deployment(&format!("small-{index}")))
         .collect();
@@ -157,14 +152,7 @@ fn install(namespace: &Namespace, turn: usize) {
     let _ = if turn.is_multiple_of(2) {
         chart::install(namespace, &chart::example())
     } else {
-        e2e::command::helm([
-            "uninstall",
-            "chat",
-            "--wait",
-            "--namespace",
-            &namespace.name,
-        ])
-        .map(drop)
+        chart::uninstall(namespace)
     };
 }
 

@@ -11,7 +11,6 @@ use e2e::wait::{Look, until};
 use e2e::{admission, app, events, manifest, operator};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::api::ListParams;
 use serde_json::{Value as Json, json};
 
 /// What the entrance's Service selects all of them by.
@@ -114,8 +113,7 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
     let Case { code, kind, .. } = *case;
     // It runs, and has nothing of ours.
     let pod = until("it to run", || async {
-        let labels = ListParams::default().labels(&format!("small={code}"));
-        let pods = namespace.api::<Pod>().list(&labels).await?.items;
+        let pods = namespace.all_pods(&format!("small={code}")).await?;
         let runs = |pod: &&Pod| {
             pod.status
                 .as_ref()

@@ -102,13 +102,7 @@ async fn limited(namespace: &Namespace, other: &Namespace) -> Result<()> {
         other.name
     );
     // Uninstalled, its AppManifest goes.
-    e2e::command::helm([
-        "uninstall",
-        "chat",
-        "--wait",
-        "--namespace",
-        &namespace.name,
-    ])?;
+    chart::uninstall(namespace)?;
     until("no AppManifest", || async {
         let left = manifest::get(namespace, app::APP).await.is_ok();
         Ok(Look::when(!left, (), "still there"))

@@ -7,8 +7,6 @@ use e2e::cluster::Namespace;
 use e2e::wait::{Look, until};
 use e2e::{app, chart, manifest};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
-use kube::api::ListParams;
 
 /// A worker that the entrance's Service does not select, and a Job that it does: with a gateway
 /// beside it the Job would never complete.
@@ -65,8 +63,7 @@ pub(crate) async fn bystanders_of_an_entrance(namespace: Arc<Namespace>) -> Resu
     })
     .await?;
     for part in ["worker", "job"] {
-        let labels = ListParams::default().labels(&format!("part={part}"));
-        let pods = namespace.api::<Pod>().list(&labels).await?.items;
+        let pods = namespace.all_pods(&format!("part={part}")).await?;
         ensure!(!pods.is_empty(), "no pod of the {part}");
         ensure!(
             pods.iter().all(|pod| app::gateway(pod).is_none()),

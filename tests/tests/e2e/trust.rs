@@ -26,12 +26,7 @@ pub(crate) async fn certificates_that_live_for_seconds(namespace: Arc<Namespace>
     let small = Small::deployment("small");
     apply(&namespace, &[small.service(), small.manifest(&json!({}))])?;
     manifest::wait_for(&namespace, "small", "Accepted", "True").await?;
-    operator::install_with(&[
-        "--set=replicas=3",
-        "--set=certificates.caLifetime=20s",
-        "--set=certificates.lifetime=8s",
-    ])?;
-    anew()?;
+    of_seconds()?;
 
     let creating = Creating::start(&namespace, &small).await?;
     let outcome = rotations(&namespace).await;
@@ -48,8 +43,13 @@ pub(crate) async fn certificates_that_live_for_seconds(namespace: Arc<Namespace>
     Ok(())
 }
 
-/// Begins with a new authority: one that lives as long as the settings say now.
-pub(crate) fn anew() -> Result<()> {
+/// Three replicas whose certificates live for seconds, from a new authority on.
+pub(crate) fn of_seconds() -> Result<()> {
+    operator::install_with(&[
+        "--set=replicas=3",
+        "--set=certificates.caLifetime=20s",
+        "--set=certificates.lifetime=8s",
+    ])?;
     let place = ["-n", operator::NAMESPACE, "patch", "secret"];
     let patch = [
         "ws-operator-ca",
