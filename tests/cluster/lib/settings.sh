@@ -7,15 +7,17 @@ ETCD=v3.6.16
 HELM=v4.3.1
 HELM3=v3.22.0
 COREDNS=v1.15.0
+CERT_MANAGER=v1.21.2
 PAUSE=3.10
 
 # Raise it when what `build` puts into the cache changes otherwise than by a version.
 CACHE_FORMAT=1
 
 CACHE=${WS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ws-operator}/cluster
-CACHE_KEY=k8s-$KUBERNETES-etcd-$ETCD-helm-$HELM-$HELM3-coredns-$COREDNS-$CACHE_FORMAT
+CACHE_KEY=k8s-$KUBERNETES-etcd-$ETCD-helm-$HELM-$HELM3-coredns-$COREDNS-cert-manager-$CERT_MANAGER-$CACHE_FORMAT
 BIN=$CACHE/$CACHE_KEY/bin
 IMAGES=$CACHE/$CACHE_KEY/images
+CHARTS=$CACHE/$CACHE_KEY/charts
 UP=$CACHE/up
 
 # Inside the cluster's own mount namespace /run is a fresh tmpfs, so this path is never shared.

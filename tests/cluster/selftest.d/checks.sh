@@ -54,6 +54,14 @@ calls_webhook() {
   contains yes kubectl get configmap admitted -o 'jsonpath={.metadata.labels.admitted}'
 }
 
+issues_certificate() {
+  "$here/cert-manager" install
+  kubectl apply -f "$here/selftest.d/certificate.yaml"
+  kubectl wait --for=condition=Ready --timeout=60s certificate/selftest
+  contains selftest kubectl get secret selftest -o 'jsonpath={.metadata.annotations}'
+  "$here/cert-manager" remove
+}
+
 installs() { # HELM
   "$1" install "trivial-$1" "$here/selftest.d/chart" --wait
   "$1" upgrade "trivial-$1" "$here/selftest.d/chart"

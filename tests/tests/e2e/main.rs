@@ -2,6 +2,7 @@
 //! its own ServiceAccount. `make e2e` starts a cluster and runs this in it.
 
 mod alone;
+mod cert_manager;
 mod certificates;
 mod chaos;
 mod codes;
@@ -38,8 +39,12 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 const AT_ONCE: usize = 4;
 
 macro_rules! trials {
-    ($($module:ident::$test:ident),+ $(,)?) => {
-        vec![$(trial(concat!(stringify!($module), "::", stringify!($test)), $module::$test)),+]
+    ($($module:ident::$test:ident $(unless $missing:expr)?),+ $(,)?) => {
+        vec![$(trial(
+            concat!(stringify!($module), "::", stringify!($test)),
+            ($($missing,)? cluster::missing as fn() -> Option<String>,).0,
+            $module::$test,
+        )),+]
     };
 }
 
@@ -128,19 +133,22 @@ fn alone_in_this_order() -> Vec<Trial> {
         chaos::everything_at_once,
         upgrade::helm_test_opens_a_websocket,
         upgrade::crds_upgrade_with_the_chart,
+        cert_manager::what_it_renews_is_served_without_a_missed_admission unless cert_manager::missing,
         alone::uninstalling_leaves_nothing,
         upgrade::uninstalling_everything_leaves_no_trace,
     ]
 }
 
-/// One test in a namespace of its own, which is described if the test fails.
-fn trial<F, Fut>(name: &'static str, test: F) -> Trial
+/// One test in a namespace of its own, which is described if the test fails. `missing`: what it
+/// needs and there is not.
+fn trial<M, F, Fut>(name: &'static str, missing: M, test: F) -> Trial
 where
+    M: Fn() -> Option<String> + Send + 'static,
     F: Fn(Arc<Namespace>) -> Fut + Send + 'static,
     Fut: Future<Output = Result<()>>,
 {
     Trial::ignorable_test(name, move || {
-        if let Some(why) = cluster::missing() {
+        if let Some(why) = missing() {
             return Ok(Completion::ignored_with(format!("SKIPPED, {why}")));
         }
         block_on(async {
