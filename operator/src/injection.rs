@@ -3,6 +3,7 @@
 mod container;
 mod hash;
 mod patch;
+mod withdraw;
 
 use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements, Volume};
@@ -22,6 +23,7 @@ use crate::source::pod_label;
 
 pub use hash::hash;
 pub use patch::patch;
+pub use withdraw::withdrawal;
 
 /// What the operator itself adds to a stanza. No part of the hash: another image or default
 /// never restarts a pod by itself.
@@ -234,6 +236,10 @@ fn check<'a>(
         }
         Stanza::Valid { websocket, .. } => websocket,
     };
+    // Said first: the platform's gateway, too, keeps a Job from ever completing.
+    if shape.owner == Owner::Job {
+        rollable(&shape.owner)?;
+    }
     if shape.gateway == Gateway::Platform {
         let message = format!(
             "the pod has a container {} that is not ours",

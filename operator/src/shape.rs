@@ -138,10 +138,14 @@ fn fronted(spec: &PodSpec) -> bool {
 
 impl Gateway {
     fn of(metadata: &ObjectMeta, spec: &PodSpec) -> Self {
-        let Some(container) = containers(spec).find(|container| container.name == env::CONTAINER)
-        else {
+        let mut all = containers(spec).filter(|container| container.name == env::CONTAINER);
+        let Some(container) = all.next() else {
             return Self::Bare;
         };
+        // In admission only: a webhook that came after ours added its own.
+        if all.next().is_some() {
+            return Self::Platform;
+        }
         let annotation = |key| metadata.annotations.as_ref()?.get(key).cloned();
         match annotation(names::INJECTED) {
             Some(hash) => Self::Ours {

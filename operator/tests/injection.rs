@@ -463,6 +463,62 @@ fn behind_the_platforms_envoy_nothing_is_led_to_the_gateway() {
     assert!(upstream(&behind, &stated).is_some());
 }
 
+/// A webhook that comes after ours, and knows nothing of us, adds what Olares' does. Two containers
+/// of one name are refused by the API server.
+#[test]
+fn a_gateway_that_another_webhook_adds_later_stays_alone() {
+    for more in [
+        json!({}),
+        json!({"sidecar": "native"}),
+        json!({"expose": "entrance"}),
+    ] {
+        let mut websocket = stanza();
+        websocket
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        let theirs = |pod: &mut Json| {
+            let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+            containers.push(json!({"name": "olares-envoy-sidecar", "ofTomorrow": 1}));
+            containers.push(json!({"name": "olares-ws-sidecar", "command": ["/ws-gateway"]}));
+        };
+        let mut before = pod_with("/spec/volumes", json!([{"name": "data", "emptyDir": {}}]));
+        before["metadata"]["annotations"] = json!({"theirs": "1"});
+        let mut after = patched(&before, &websocket);
+        theirs(&mut after);
+        let pod: Pod = serde_json::from_value(after.clone()).unwrap();
+        decide(&pod, &app(&websocket), |decision| match decision {
+            Decision::Skip(skip) => assert_eq!(skip.reason, Reason::PlatformInjected),
+            other => panic!("{other:?}"),
+        });
+        json_patch::patch(&mut after, &injection::withdrawal(&pod).unwrap()).unwrap();
+        let mut expected = before;
+        theirs(&mut expected);
+        if after["spec"]["initContainers"] == json!([]) {
+            after["spec"]
+                .as_object_mut()
+                .unwrap()
+                .remove("initContainers");
+        }
+        assert_eq!(after, expected, "{more}");
+        let alone: Pod = serde_json::from_value(after).unwrap();
+        assert_eq!(injection::withdrawal(&alone), None);
+    }
+    let ours: Pod = serde_json::from_value(patched(&pod(), &stanza())).unwrap();
+    assert_eq!(injection::withdrawal(&ours), None);
+}
+
+/// A Job in a namespace of Olares up to 1.12.6.
+#[test]
+fn a_job_with_the_platforms_gateway_is_a_job() {
+    let mut job = pod_with(
+        "/spec/containers",
+        json!([{"name": "chat"}, {"name": "olares-ws-sidecar"}]),
+    );
+    job["metadata"]["ownerReferences"][0]["kind"] = json!("Job");
+    skipped(&job, &stanza(), Reason::Job);
+}
+
 /// The label is looked at in the pod itself: taken off, the next pod comes up bare at once.
 #[test]
 fn who_asks_by_label_asks_for_the_pods_with_the_label() {

@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod command;
 pub mod events;
 pub mod manifest;
+pub mod olares;
 pub mod operator;
 pub mod scrape;
 pub mod settings_page;

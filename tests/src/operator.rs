@@ -3,10 +3,11 @@
 use std::env;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value as Json;
 
 use crate::cluster::root;
-use crate::command::{helm, kubectl, look};
+use crate::command::{helm, kubectl, look, run};
 use crate::scrape;
 use crate::wait::{Look, until};
 
@@ -82,6 +83,29 @@ pub fn service_account() -> Result<String> {
         "-o",
         "jsonpath={.items[0].spec.serviceAccountName}",
     ])
+}
+
+/// The image of the gateways that it injects.
+pub fn gateway_image() -> Result<String> {
+    let variable =
+        "{.spec.template.spec.containers[0].env[?(@.name==\"WS_OPERATOR_GATEWAY_IMAGE\")].value}";
+    let path = format!("jsonpath={variable}");
+    let image = kubectl([
+        "-n",
+        NAMESPACE,
+        "get",
+        "deployment/ws-operator",
+        "-o",
+        &path,
+    ])?;
+    ensure!(!image.is_empty(), "no {variable}");
+    Ok(image)
+}
+
+/// What `explain` says about an object.
+pub fn explain(namespace: &str, target: &str) -> Result<Json> {
+    let words = ["explain", target, "-n", namespace, "-o", "json"];
+    Ok(serde_json::from_str(&run(&program()?, words)?)?)
 }
 
 /// The program itself, built beside the tests: for commands.

@@ -129,10 +129,10 @@ fn explain(
             let Some(facts) = cluster.workload(namespace, workload) else {
                 bail!("no {workload} in {namespace}");
             };
-            let pods = cluster.pods.in_namespace(namespace);
+            let mut pods = cluster.pods.in_namespace(namespace);
+            pods.retain(|pod| pod.shape.owner == Owner::Workload(workload.clone()));
             let parts = pods
                 .iter()
-                .filter(|pod| pod.shape.owner == Owner::Workload(workload.clone()))
                 .map(|pod| {
                     let (reason, message, _) = of_pod(cluster, rules, namespace, &pod.shape);
                     let name = format!("pod/{}", pod.name);
@@ -146,8 +146,17 @@ fn explain(
             let claims = cluster.claims(namespace);
             let (reason, message, app) = match desired(&facts.shape, &claims.borrow(), rules) {
                 Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
-                    let message = "new pods get the gateway".to_owned();
-                    (Reason::Injected, message, Some(injection.app.to_owned()))
+                    // The template does not show what the platform puts into its pods.
+                    let theirs = pods
+                        .iter()
+                        .any(|pod| pod.shape.gateway == Gateway::Platform);
+                    let (reason, message) = if theirs {
+                        let message = "the platform injected a gateway of its own";
+                        (Reason::PlatformInjected, message)
+                    } else {
+                        (Reason::Injected, "new pods get the gateway")
+                    };
+                    (reason, message.to_owned(), Some(injection.app.to_owned()))
                 }
                 Decision::Skip(skip) => (skip.reason, skip.message, skip.app),
             };
@@ -396,6 +405,28 @@ mod tests {
              gateway.\n  pod/chat-5d8f-a: roll-bare: it came up without the gateway\n"
         );
         assert_eq!(finding.json()["parts"][0]["reason"], "roll-bare");
+    }
+
+    /// The workload's template shows nothing of it.
+    #[test]
+    fn pods_with_the_platforms_gateway_tell_of_their_workload() {
+        let cluster = cluster(8888);
+        put(
+            &cluster.pods,
+            json!({
+                "metadata": {
+                    "name": "chat-5d8f-a", "namespace": "chat",
+                    "labels": {"app": "chat", "pod-template-hash": "5d8f"},
+                    "ownerReferences": [{
+                        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chat-5d8f", "uid": "1",
+                        "controller": true,
+                    }],
+                },
+                "spec": {"containers": [{"name": "chat"}, {"name": "olares-ws-sidecar"}]},
+            }),
+        );
+        check(&cluster, "pod/chat-5d8f-a", Reason::PlatformInjected);
+        check(&cluster, "deploy/chat", Reason::PlatformInjected);
     }
 
     #[test]

@@ -129,7 +129,8 @@ fn count(counts: &mut PodCounts, member: &Assessed, image: &str) {
     let Wish::Gateway { hash, .. } = &member.wish else {
         return;
     };
-    for pod in &member.pods {
+    let theirs = |pod: &&Arc<PodFacts>| pod.shape.gateway == Gateway::Platform;
+    for pod in member.pods.iter().filter(|pod| !theirs(pod)) {
         counts.wanted += 1;
         counts.ready += u32::from(pod.ready);
         match &pod.shape.gateway {
@@ -143,7 +144,7 @@ fn count(counts: &mut PodCounts, member: &Assessed, image: &str) {
                 counts.outdated += u32::from(running != image);
             }
             Gateway::Bare => counts.bare += 1,
-            Gateway::Platform => counts.wanted -= 1,
+            Gateway::Platform => {}
         }
     }
 }

@@ -6,6 +6,7 @@ mod config;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::api::ListParams;
 use kube::runtime::watcher;
 use kube::{Api, Client, CustomResource};
 use serde::{Deserialize, Serialize};
@@ -144,7 +145,9 @@ impl ApplicationManagers {
 
     async fn reconcile(&self, app: AppId) -> Result<Option<Duration>, Error> {
         let Some(record) = self.record(&app) else {
-            self.writer.remove(&app).await?;
+            if !self.is_recorded(&app).await? {
+                self.writer.remove(&app).await?;
+            }
             return Ok(None);
         };
         match self
@@ -154,6 +157,26 @@ impl ApplicationManagers {
         {
             Err(error) if error.has_no_namespace() => Ok(Some(NO_NAMESPACE)),
             outcome => outcome.map(|()| None),
+        }
+    }
+
+    /// What we have not heard of, another replica may have: it wrote what we would remove. The API
+    /// server knows; in the end we hear of the record as well.
+    async fn is_recorded(&self, app: &AppId) -> Result<bool, Error> {
+        let wrote = |found: &Arc<App>| found.source.as_deref() == Some(SOURCE);
+        let found = self.writer.apps().get(&app.namespace, &app.name);
+        if !found.as_ref().is_some_and(wrote) {
+            return Ok(false);
+        }
+        let records: Api<ApplicationManager> = Api::all(self.client.clone());
+        match records.list(&ListParams::default()).await {
+            Ok(list) => {
+                let mut records = list.items.into_iter().filter_map(Record::read);
+                Ok(records.any(|record| record.app == *app))
+            }
+            // The kind is not known, so there are none.
+            Err(kube::Error::Api(error)) if error.code == 404 => Ok(false),
+            Err(source) => Err(Error::Records { source }),
         }
     }
 

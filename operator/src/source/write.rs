@@ -26,6 +26,8 @@ pub enum Error {
     Remove { app: AppId, source: kube::Error },
     #[error("cannot read the Secret {name}")]
     Secret { name: String, source: kube::Error },
+    #[error("cannot list the ApplicationManagers")]
+    Records { source: kube::Error },
 }
 
 impl Error {
@@ -33,7 +35,8 @@ impl Error {
     pub fn is_forbidden(&self) -> bool {
         let (Self::Write { source, .. }
         | Self::Remove { source, .. }
-        | Self::Secret { source, .. }) = self;
+        | Self::Secret { source, .. }
+        | Self::Records { source }) = self;
         matches!(source, kube::Error::Api(error) if error.code == 403)
     }
 

@@ -81,7 +81,9 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
                 Some(app) => format!("app {app}: {}", skip.message),
                 None => skip.message,
             };
-            ("skip", skip.reason, message, None)
+            // What we gave it before another webhook gave it the same.
+            let patch = injection::withdrawal(&pod);
+            ("skip", skip.reason, message, patch)
         }
     };
     let warnings = match reason.weight() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Namespace;
-use e2e::command::{kubectl, run};
+use e2e::command::kubectl;
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
 use e2e::{admission, app, events, manifest, operator};
@@ -174,9 +174,7 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
         if target.starts_with("deploy/") && case.kind != "Deployment" {
             continue;
         }
-        let place = ["-n", &namespace.name, "-o", "json"];
-        let words = ["explain", &target].into_iter().chain(place);
-        let explained: Json = serde_json::from_str(&run(&operator::program()?, words)?)?;
+        let explained = operator::explain(&namespace.name, &target)?;
         ensure!(explained["reason"] == code, "explain {target}: {explained}");
     }
     Ok(())

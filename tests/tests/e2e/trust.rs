@@ -158,7 +158,7 @@ async fn create(namespace: &Namespace, pod: &Pod) -> Result<Answer> {
 }
 
 /// As the Deployment's controllers would create it.
-fn of_a_replica_set(small: &Small) -> Result<Pod> {
+pub(crate) fn of_a_replica_set(small: &Small) -> Result<Pod> {
     let mut pod = small.template();
     let replica_set = format!("{}-5d8f", small.name);
     pod["metadata"]["generateName"] = json!(format!("{replica_set}-"));

@@ -376,11 +376,13 @@ fn the_platforms_gateway_is_left_alone() {
         shape: shape(Gateway::Platform),
         ..bare()
     }];
-    Case {
-        pods,
+    let case = || Case {
+        pods: pods.clone(),
         ..Case::default()
-    }
-    .waits(Reason::PlatformInjected);
+    };
+    case().waits(Reason::PlatformInjected);
+    let counts = case().planned(&Repairs::default()).counts;
+    assert_eq!((counts.wanted, counts.ready), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]

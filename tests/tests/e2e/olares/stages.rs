@@ -1,0 +1,149 @@
+//! One age each, as an app and its clients see it.
+
+use anyhow::{Context, Result, ensure};
+use e2e::cluster::Namespace;
+use e2e::olares::{self, ENVOY, GATEWAY, Platform};
+use e2e::small::{Small, apply};
+use e2e::wait::{Look, until};
+use e2e::{app, events, manifest, operator};
+use k8s_openapi::api::batch::v1::Job;
+use kube::ResourceExt;
+use serde_json::{Value as Json, json};
+
+use super::looks::{all_have, condition, greets, leads_to, no_restart};
+
+/// On the pods whose gateway is ours.
+const OURS: &str = "ws.olares.com/injected";
+
+/// Up to 1.12.6: we stand down and say so; the platform goes on serving.
+pub(super) async fn the_platforms_gateway(namespace: &Namespace, revision: i64) -> Result<()> {
+    let pod = all_have(namespace, revision, &[app::APP, ENVOY, GATEWAY]).await?;
+    ensure!(!pod.annotations().contains_key(OURS), "the gateway is ours");
+    let object = condition(namespace, "Injected", "platform-injected").await?;
+    ensure!(object.labels()["ws.olares.com/source"] == "application-manager");
+    condition(namespace, "Routed", "expose-none").await?;
+    leads_to(namespace, "http").await?;
+
+    events::wait_for(
+        namespace,
+        ("Deployment", app::APP),
+        "platform-injected",
+        "Normal",
+    )
+    .await?;
+    ensure!(operator::admissions("skip", "platform-injected")? > 0.0);
+    for target in [
+        format!("pod/{}", pod.name_any()),
+        format!("deploy/{}", app::APP),
+    ] {
+        let explained = operator::explain(&namespace.name, &target)?;
+        ensure!(
+            explained["reason"] == "platform-injected",
+            "{target}: {explained}"
+        );
+    }
+    greets(&format!("ws://{}.{}.svc/ws", app::APP, namespace.name)).await?;
+    no_restart(namespace, revision).await
+}
+
+/// A Job behind the entrance gets nothing from us, whatever the platform gives it. Its name.
+pub(super) async fn a_job(namespace: &Namespace) -> Result<String> {
+    let small = Small::deployment("once")
+        .labels(json!({"app": app::APP}))
+        .container(json!({"command": ["true"]}));
+    let mut template = small.template();
+    template["spec"]["restartPolicy"] = json!("Never");
+    apply(
+        namespace,
+        &[json!({
+            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": small.name},
+            "spec": {"template": template},
+        })],
+    )?;
+    events::wait_for(namespace, ("Job", &small.name), "job", "Normal").await?;
+    manifest::waits_with(namespace, app::APP, "job").await?;
+    let pods = small.pods(namespace).await?;
+    let pod = pods.first().context("a Job without a pod")?;
+    ensure!(
+        !pod.annotations().contains_key(OURS),
+        "{:?}",
+        pod.annotations()
+    );
+    let explained = operator::explain(&namespace.name, &format!("pod/{}", pod.name_any()))?;
+    ensure!(explained["reason"] == "job", "{explained}");
+    Ok(small.name)
+}
+
+/// The entrance leads to our gateway, as the edge knows nothing else.
+pub(super) async fn from_1_12_7(namespace: &Namespace, revision: i64) -> Result<()> {
+    let pod = all_have(namespace, revision, &[app::APP, GATEWAY]).await?;
+    ensure!(
+        pod.annotations().contains_key(OURS),
+        "the gateway is not ours"
+    );
+    let object = condition(namespace, "Routed", "entrance-routed").await?;
+    leads_to(namespace, "ws-entrance").await?;
+    let url = object.data.pointer("/status/url").and_then(Json::as_str);
+    greets(url.context("no url")?).await?;
+    let job = a_job(namespace).await?;
+    until("the Job to complete", || async {
+        let status = namespace
+            .api::<Job>()
+            .get(&job)
+            .await?
+            .status
+            .unwrap_or_default();
+        Ok(Look::when(
+            status.succeeded == Some(1),
+            (),
+            format!("{status:?}"),
+        ))
+    })
+    .await?;
+    no_restart(namespace, revision).await
+}
+
+/// Envoy captures what comes in and knows no WebSockets: the gateway is injected, and reached through
+/// it. A captured request comes from inside the pod, and is a stranger's all the same.
+pub(super) async fn envoy_alone(
+    namespace: &Namespace,
+    platform: &Platform,
+    revision: i64,
+) -> Result<()> {
+    let pod = all_have(namespace, revision, &[app::APP, ENVOY, GATEWAY]).await?;
+    ensure!(
+        pod.annotations().contains_key(OURS),
+        "the gateway is not ours"
+    );
+    condition(namespace, "Ready", "ready").await?;
+    condition(namespace, "Routed", "expose-none").await?;
+    leads_to(namespace, "http").await?;
+    let seen = olares::captured(namespace, &pod).await?;
+    let of_gateway = |(port, _): &&(u64, _)| (40010..=40012).contains(port);
+    ensure!(
+        seen.contains(&(8888, Some("/".to_owned()))),
+        "the app's probe is not captured: {seen:?}"
+    );
+    ensure!(
+        !seen.iter().any(|one| of_gateway(&one)),
+        "the gateway's probes are: {seen:?}"
+    );
+
+    let address = pod.status.as_ref().and_then(|status| status.pod_ip.clone());
+    let address = format!("{}:40010", address.context("no address")?);
+    let list = format!("http://{address}/tapr/ws/conn/list");
+    for host in [&address, "localhost:40010"] {
+        // 404 is for those who come from elsewhere.
+        let answer = platform.asks(&list, host)?;
+        ensure!(answer == "403", "Host: {host}: {answer}");
+    }
+    let seen = olares::captured(namespace, &pod).await?;
+    ensure!(
+        seen.iter().filter(of_gateway).count() == 2,
+        "not captured: {seen:?}"
+    );
+    app::Talk::to(namespace, &pod).admin("list", None)?;
+
+    greets(&format!("ws://{address}/ws")).await?;
+    no_restart(namespace, revision).await
+}
