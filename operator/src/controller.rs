@@ -35,6 +35,7 @@ pub use repairs::Repairs;
 pub use roll::{Candidate, Next, candidates};
 pub use trigger::Trigger;
 pub use triggers::Triggers;
+pub use validate::{Verdict, accept, superseded};
 
 /// How many apps are looked at at once.
 const WORKERS: usize = 4;

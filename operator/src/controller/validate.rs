@@ -32,9 +32,9 @@ pub(super) struct Validated {
 
 /// A reason and what was found, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Verdict {
-    pub(super) reason: Reason,
-    pub(super) message: String,
+pub struct Verdict {
+    pub reason: Reason,
+    pub message: String,
 }
 
 pub(super) struct Assessed {
@@ -191,7 +191,8 @@ fn same_settings(pods: Vec<Arc<PodFacts>>, behind: &str, hash: &str) -> Vec<Arc<
     pods.into_iter().map(same).collect()
 }
 
-fn accept(app: Option<&App>, entrance: Option<&ServiceFacts>) -> Verdict {
+/// Whether the manifest and its entrance will do.
+pub fn accept(app: Option<&App>, entrance: Option<&ServiceFacts>) -> Verdict {
     let Some(app) = app else {
         return Verdict::new(Reason::NoApp, "the AppManifest is gone");
     };
@@ -218,7 +219,7 @@ fn accept(app: Option<&App>, entrance: Option<&ServiceFacts>) -> Verdict {
     }
 }
 
-fn superseded(by: &App) -> Verdict {
+pub fn superseded(by: &App) -> Verdict {
     let (name, source) = (&by.id.name, winner(by.source.as_deref()));
     let message = format!("the AppManifest {name} ({source}) has the same pods and comes first");
     Verdict::new(Reason::Superseded, message)

@@ -1,0 +1,146 @@
+//! The operator's decision about an object, from what is known of its namespace (pure).
+
+use std::sync::Arc;
+
+use anyhow::bail;
+
+use super::finding::{Finding, Part};
+use crate::app::{App, AppId};
+use crate::cli::target::Target;
+use crate::cluster::{Cluster, PodFacts, WorkloadFacts};
+use crate::controller::{Verdict, accept, superseded};
+use crate::injection::{Decision, Rules, desired};
+use crate::reason::Reason;
+use crate::shape::{Gateway, Owner, Shape};
+
+pub(super) fn explain(
+    cluster: &Cluster,
+    rules: &Rules,
+    namespace: &str,
+    target: &Target,
+) -> anyhow::Result<Finding> {
+    match target {
+        Target::Pod(name) => {
+            let Some(pod) = cluster.pods.get(namespace, name) else {
+                bail!("no pod {name} in {namespace}");
+            };
+            let (reason, message, app) = of_pod(cluster, rules, namespace, &pod.shape);
+            Ok(Finding {
+                object: format!("pod/{name}"),
+                reason,
+                message,
+                app,
+                parts: Vec::new(),
+            })
+        }
+        Target::Workload(workload) => {
+            let Some(facts) = cluster.workload(namespace, workload) else {
+                bail!("no {workload} in {namespace}");
+            };
+            Ok(of_workload(cluster, rules, namespace, &facts))
+        }
+        Target::App(name) => {
+            let Some(app) = cluster.apps.get(namespace, name) else {
+                bail!("no AppManifest {name} in {namespace}");
+            };
+            Ok(of_app(cluster, &app))
+        }
+    }
+}
+
+fn of_workload(
+    cluster: &Cluster,
+    rules: &Rules,
+    namespace: &str,
+    facts: &WorkloadFacts,
+) -> Finding {
+    let workload = &facts.workload;
+    let mut pods = cluster.pods.in_namespace(namespace);
+    pods.retain(|pod| pod.shape.owner == Owner::Workload(workload.clone()));
+    let claims = cluster.claims(namespace);
+    let (reason, message, app) = match desired(&facts.shape, &claims.borrow(), rules) {
+        Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
+            // The template does not show what the platform puts into its pods.
+            let theirs = pods
+                .iter()
+                .any(|pod| pod.shape.gateway == Gateway::Platform);
+            let (reason, message) = if theirs {
+                let message = "the platform injected a gateway of its own";
+                (Reason::PlatformInjected, message)
+            } else {
+                (Reason::Injected, "new pods get the gateway")
+            };
+            (reason, message.to_owned(), Some(injection.app.to_owned()))
+        }
+        Decision::Skip(skip) => (skip.reason, skip.message, skip.app),
+    };
+    let part = |pod: &Arc<PodFacts>| {
+        let (reason, message, _) = of_pod(cluster, rules, namespace, &pod.shape);
+        Part {
+            name: format!("pod/{}", pod.name),
+            reason: reason.to_string(),
+            message,
+        }
+    };
+    Finding {
+        object: workload.to_string(),
+        reason,
+        message,
+        app,
+        parts: pods.iter().map(part).collect(),
+    }
+}
+
+fn of_pod(
+    cluster: &Cluster,
+    rules: &Rules,
+    namespace: &str,
+    shape: &Shape,
+) -> (Reason, String, Option<String>) {
+    let claims = cluster.claims(namespace);
+    let claims = claims.borrow();
+    let (reason, message, injection) = match desired(shape, &claims, rules) {
+        Decision::AlreadyCurrent(injection) => {
+            (Reason::AlreadyCurrent, "it has the gateway", injection)
+        }
+        Decision::Inject(injection) if shape.gateway == Gateway::Bare => {
+            let message = "it came up without the gateway";
+            (Reason::RollBare, message, injection)
+        }
+        Decision::Inject(injection) => {
+            let message = "its gateway has settings of before";
+            (Reason::RollStale, message, injection)
+        }
+        Decision::Skip(skip) => return (skip.reason, skip.message, skip.app),
+    };
+    (reason, message.to_owned(), Some(injection.app.to_owned()))
+}
+
+fn of_app(cluster: &Cluster, app: &App) -> Finding {
+    let AppId { namespace, name } = &app.id;
+    let claims = cluster.claims(namespace);
+    let entrance = app
+        .service()
+        .and_then(|service| cluster.services.get(namespace, service));
+    let Verdict { reason, message } = match claims.overruling(&app.id) {
+        Some(by) => superseded(by),
+        None => accept(Some(app), entrance.as_deref()),
+    };
+    let conditions = app.status.conditions.iter().map(|condition| Part {
+        name: format!("{}={}", condition.kind, condition.status),
+        reason: condition.reason.clone(),
+        message: condition.message.clone(),
+    });
+    let workloads = app.status.workloads.iter().map(|workload| Part {
+        name: format!("{}/{}", workload.kind, workload.name),
+        reason: workload.reason.clone(),
+        message: workload.message.clone(),
+    });
+    Finding {
+        object: format!("AppManifest/{name}"),
+        reason,
+        message,
+        app: Some(name.clone()),
+        parts: conditions.chain(workloads).collect(),
+    }
+}
