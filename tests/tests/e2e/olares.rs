@@ -46,9 +46,7 @@ async fn ages(namespace: &Namespace, platform: &Platform) -> Result<()> {
     namespace.apply(&olares::record(&namespace.name))?;
     namespace.apply(&chart::one_file_parts()?.1)?;
     the_platforms_gateway(namespace, 1).await?;
-    let job = a_job(namespace).await?;
-    let gone = "--cascade=foreground";
-    kubectl(["-n", &namespace.name, "delete", "job", &job, gone])?;
+    a_job(namespace).await?;
 
     platform.play_nothing().await?;
     restart(namespace)?;

@@ -2,11 +2,13 @@
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Namespace;
+use e2e::command::kubectl;
 use e2e::olares::{self, ENVOY, GATEWAY, Platform};
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
 use e2e::{app, events, manifest, operator};
 use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::{Value as Json, json};
 
@@ -46,32 +48,34 @@ pub(super) async fn the_platforms_gateway(namespace: &Namespace, revision: i64) 
     no_restart(namespace, revision).await
 }
 
-/// A Job behind the entrance gets nothing from us, whatever the platform gives it. Its name.
-pub(super) async fn a_job(namespace: &Namespace) -> Result<String> {
-    let small = Small::deployment("once")
+/// A Job behind the entrance gets nothing from us, and is told. The platform's gateway, which it
+/// gets all the same, keeps it from ever completing.
+pub(super) async fn a_job(namespace: &Namespace) -> Result<()> {
+    let pod = job(namespace, "kept").await?;
+    manifest::waits_with(namespace, app::APP, "job").await?;
+    let explained = operator::explain(&namespace.name, &format!("pod/{}", pod.name_any()))?;
+    ensure!(explained["reason"] == "job", "{explained}");
+    let words = ["delete", "job", "kept", "--cascade=foreground"];
+    kubectl(["-n", &namespace.name].into_iter().chain(words)).map(drop)
+}
+
+/// The pod of a Job that has nothing to do.
+async fn job(namespace: &Namespace, name: &str) -> Result<Pod> {
+    let small = Small::deployment(name)
         .labels(json!({"app": app::APP}))
         .container(json!({"command": ["true"]}));
     let mut template = small.template();
     template["spec"]["restartPolicy"] = json!("Never");
-    apply(
-        namespace,
-        &[json!({
-            "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": small.name},
-            "spec": {"template": template},
-        })],
-    )?;
-    events::wait_for(namespace, ("Job", &small.name), "job", "Normal").await?;
-    manifest::waits_with(namespace, app::APP, "job").await?;
-    let pods = small.pods(namespace).await?;
-    let pod = pods.first().context("a Job without a pod")?;
-    ensure!(
-        !pod.annotations().contains_key(OURS),
-        "{:?}",
-        pod.annotations()
-    );
-    let explained = operator::explain(&namespace.name, &format!("pod/{}", pod.name_any()))?;
-    ensure!(explained["reason"] == "job", "{explained}");
-    Ok(small.name)
+    let job = json!({
+        "apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name},
+        "spec": {"template": template},
+    });
+    apply(namespace, &[job])?;
+    events::wait_for(namespace, ("Job", name), "job", "Normal").await?;
+    let pod = small.pods(namespace).await?.pop();
+    let pod = pod.context("a Job without a pod")?;
+    ensure!(!pod.annotations().contains_key(OURS), "it got our gateway");
+    Ok(pod)
 }
 
 /// The entrance leads to our gateway, as the edge knows nothing else.
@@ -85,19 +89,11 @@ pub(super) async fn from_1_12_7(namespace: &Namespace, revision: i64) -> Result<
     leads_to(namespace, "ws-entrance").await?;
     let url = object.data.pointer("/status/url").and_then(Json::as_str);
     greets(url.context("no url")?).await?;
-    let job = a_job(namespace).await?;
+    job(namespace, "done").await?;
     until("the Job to complete", || async {
-        let status = namespace
-            .api::<Job>()
-            .get(&job)
-            .await?
-            .status
-            .unwrap_or_default();
-        Ok(Look::when(
-            status.succeeded == Some(1),
-            (),
-            format!("{status:?}"),
-        ))
+        let status = namespace.api::<Job>().get("done").await?.status;
+        let done = status.as_ref().and_then(|status| status.succeeded) == Some(1);
+        Ok(Look::when(done, (), format!("{status:?}")))
     })
     .await?;
     no_restart(namespace, revision).await
