@@ -9,15 +9,18 @@ HELM3=v3.22.0
 COREDNS=v1.15.0
 CERT_MANAGER=v1.21.2
 PAUSE=3.10
+CILIUM=v1.15.19
 
 # Raise it when what `build` puts into the cache changes otherwise than by a version.
 CACHE_FORMAT=1
 
 CACHE=${WS_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/ws-operator}/cluster
-CACHE_KEY=k8s-$KUBERNETES-etcd-$ETCD-helm-$HELM-$HELM3-coredns-$COREDNS-cert-manager-$CERT_MANAGER-$CACHE_FORMAT
+CACHE_KEY=k8s-$KUBERNETES-etcd-$ETCD-helm-$HELM-$HELM3-coredns-$COREDNS-cert-manager-$CERT_MANAGER-cilium-$CILIUM-$CACHE_FORMAT
 BIN=$CACHE/$CACHE_KEY/bin
 IMAGES=$CACHE/$CACHE_KEY/images
 CHARTS=$CACHE/$CACHE_KEY/charts
+# What Cilium's agent compiles for each node, and the kinds that it keeps its state in.
+CILIUM_FILES=$CACHE/$CACHE_KEY/cilium
 UP=$CACHE/up
 
 # Inside the cluster's own mount namespace /run is a fresh tmpfs, so this path is never shared.

@@ -61,6 +61,28 @@ issues_certificate() {
   contains selftest kubectl get secret selftest -o 'jsonpath={.metadata.annotations}'
   "$here/cert-manager" remove
 }
+# A pod that a policy closes hears the node and no other pod.
+enforces() {
+  local address
+  "$here/enforce"
+  kubectl run closed --image=python:3.13-alpine -- python3 -m http.server 8000
+  kubectl run asker --image=python:3.13-alpine -- python3 -c 'import signal; signal.pause()'
+  kubectl wait --for=condition=Ready --timeout=60s pod/closed pod/asker
+  address=$(kubectl get pod closed -o 'jsonpath={.status.podIP}')
+  for _ in $(seq 50); do ! asks "$address" || break; sleep 0.1; done
+  asks "$address"
+  kubectl apply -f - <<'POLICY'
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed}
+spec: {podSelector: {matchLabels: {run: closed}}, policyTypes: [Ingress]}
+POLICY
+  for _ in $(seq 20); do asks "$address" || break; sleep 0.1; done
+  fails asks "$address"
+  timeout 5 bash -c 'exec 3<>"/dev/tcp/$0/8000"' "$address"
+  kubectl delete --wait=false --now pod/closed pod/asker networkpolicy/closed
+}
+asks() { kubectl exec asker -- python3 -c 'import socket, sys; socket.create_connection((sys.argv[1], 8000), 2)' "$1"; }
 
 installs() { # HELM
   "$1" install "trivial-$1" "$here/selftest.d/chart" --wait
