@@ -1,6 +1,8 @@
 //! The cluster that the tests run against, and a namespace of it for each test.
 
 use std::env;
+use std::error::Error;
+use std::fmt;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -30,6 +32,18 @@ pub fn missing() -> Option<String> {
 pub fn in_its_network() -> bool {
     env::var(OPT_IN).is_ok_and(|value| value == "disposable")
 }
+
+/// The error of a test that finds that it cannot run here.
+#[derive(Debug)]
+pub struct Skipped(pub &'static str);
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SKIPPED, {}", self.0)
+    }
+}
+
+impl Error for Skipped {}
 
 /// The checkout's root.
 pub fn root() -> PathBuf {

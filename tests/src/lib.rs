@@ -11,6 +11,7 @@ pub mod cluster;
 pub mod command;
 pub mod events;
 pub mod manifest;
+pub mod network;
 pub mod olares;
 pub mod operator;
 pub mod scrape;

@@ -3,6 +3,7 @@
 mod apps;
 mod look;
 mod operator;
+mod policies;
 mod rights;
 mod served;
 mod webhook;

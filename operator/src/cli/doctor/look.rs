@@ -1,9 +1,12 @@
 //! Asks the API server and the replicas; what the answers mean is decided in the files beside.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps,
 };
@@ -15,7 +18,7 @@ use time::OffsetDateTime;
 
 use super::super::installed::Installed;
 use super::served::{self, Served};
-use super::{Finding, apps, operator, rights, webhook};
+use super::{Finding, apps, operator, policies, rights, webhook};
 use crate::api::AppManifest;
 use crate::app::App;
 use crate::certificate::bundle;
@@ -58,8 +61,31 @@ pub(super) async fn examine(client: &Client, namespace: &str) -> Vec<Finding> {
     if let Ok(list) = apps {
         let apps: Vec<App> = list.into_iter().map(App::read).collect();
         findings.extend(apps::of_apps(&apps));
+        findings.extend(of_network(client, &apps).await);
     }
     findings
+}
+
+/// Who may not read policies, as the operator itself, is told nothing of them.
+async fn of_network(client: &Client, apps: &[App]) -> Vec<Finding> {
+    let all: Api<NetworkPolicy> = Api::all(client.clone());
+    let all = all.list(&ListParams::default()).await;
+    let all = all.map(|list| list.items).unwrap_or_default();
+    let closable = all.iter().filter_map(ResourceExt::namespace);
+    let asking: BTreeSet<&str> = apps.iter().map(|app| app.id.namespace.as_str()).collect();
+    let closable: BTreeSet<String> = closable.filter(|one| asking.contains(&**one)).collect();
+    let mut pods = Vec::new();
+    for namespace in closable {
+        let there: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+        pods.extend(
+            there
+                .list(&ListParams::default())
+                .await
+                .into_iter()
+                .flatten(),
+        );
+    }
+    policies::of_policies(&all, &pods)
 }
 
 /// Whether the CRD that is installed is of another version than this program. Who may not read
