@@ -1,14 +1,18 @@
 //! Before the operator is removed: every entrance that leads to a gateway leads to its app again.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+};
 use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tracing::info;
 
@@ -41,6 +45,14 @@ pub struct StandDown {
     /// would collect them, as their owners' kind is not known any more
     #[arg(long)]
     pub remove_companions: bool,
+    /// Remove these Certificates of cert-manager and their Secrets, which it would keep
+    #[arg(long, value_name = "CERTIFICATE=SECRET", value_delimiter = ',', value_parser = pair)]
+    pub remove_certificates: Vec<(String, String)>,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (certificate, secret) = text.split_once('=').ok_or("not CERTIFICATE=SECRET")?;
+    Ok((certificate.to_owned(), secret.to_owned()))
 }
 
 pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
@@ -71,6 +83,35 @@ pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
     if settings.remove_companions {
         remove_companions(&client).await?;
     }
+    remove_certificates(&client, &settings).await
+}
+
+/// All Certificates first: of one that is there cert-manager would issue the Secret anew.
+async fn remove_certificates(client: &Client, settings: &StandDown) -> anyhow::Result<()> {
+    let kind = GroupVersionKind::gvk("cert-manager.io", "v1", "Certificate");
+    let kind = ApiResource::from_gvk(&kind);
+    let place = &settings.namespace;
+    let certificates: Api<DynamicObject> = Api::namespaced_with(client.clone(), place, &kind);
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), place);
+    for (certificate, _) in &settings.remove_certificates {
+        remove(&certificates, certificate).await?;
+    }
+    for (_, secret) in &settings.remove_certificates {
+        remove(&secrets, secret).await?;
+    }
+    Ok(())
+}
+
+/// What is gone already is no error.
+async fn remove<K>(api: &Api<K>, name: &str) -> anyhow::Result<()>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    match api.delete(name, &DeleteParams::default()).await {
+        Ok(_) => info!(name, "removed"),
+        Err(kube::Error::Api(error)) if error.code == 404 => {}
+        Err(error) => return Err(error).with_context(|| format!("cannot remove {name}")),
+    }
     Ok(())
 }
 
@@ -85,14 +126,9 @@ async fn remove_companions(client: &Client) -> anyhow::Result<()> {
         }
         let namespace = service.namespace().unwrap_or_default();
         let services: Api<Service> = Api::namespaced(client.clone(), &namespace);
-        let name = service.name_any();
-        match services.delete(&name, &DeleteParams::default()).await {
-            Ok(_) => info!(namespace, name, "companion Service removed"),
-            Err(kube::Error::Api(error)) if error.code == 404 => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot remove {name} in {namespace}"));
-            }
-        }
+        remove(&services, &service.name_any())
+            .await
+            .with_context(|| format!("a companion Service in {namespace}"))?;
     }
     Ok(())
 }

@@ -53,6 +53,19 @@ ws-operator
 {{- end -}}
 {{- end -}}
 
+{{- /* The Certificates that cert-manager makes Secrets for, as <Certificate>=<Secret>,… */ -}}
+{{- define "ws-operator.certManagerSecrets" -}}
+{{- $name := include "ws-operator.fullname" . -}}
+{{- with .Values.certificates.certManager -}}
+{{- if .enabled -}}
+{{- $name }}={{ include "ws-operator.certificates" $ }}
+{{- if not .issuerRef -}}
+,{{ $name }}-authority={{ $name }}-authority
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /* Sources that are told of apps in any namespace write AppManifests there. */ -}}
 {{- define "ws-operator.writesEverywhere" -}}
 {{- $sources := .Values.sources -}}

@@ -101,12 +101,19 @@ pub(crate) fn cert_manager_makes_them(helm: &Path) -> Result<()> {
     );
     ensure!(entrance == ["get", "patch"], "{entrance:?}");
 
+    // What cert-manager would keep goes before the operator: this and nothing else.
+    ensure!(verbs(&objects, "certificates", "ws-operator") == ["delete"]);
+    for secret in ["ws-operator-tls", "ws-operator-authority"] {
+        ensure!(verbs(&objects, "secrets", secret) == ["delete"], "{secret}");
+    }
+
     let issuer = "=certificates.certManager.issuerRef.name=corp,certificates.certManager.issuerRef.kind=ClusterIssuer";
     let objects = render(helm, OLDEST, &[CERT_MANAGER, issuer])?;
     ensure!(
         object(&objects, "Issuer", "").is_err(),
         "an issuer beside yours"
     );
+    ensure!(verbs(&objects, "secrets", "ws-operator-authority").is_empty());
     let leaf = &object(&objects, "Certificate", "")?["spec"];
     ensure!(
         leaf["issuerRef"] == json!({"kind": "ClusterIssuer", "name": "corp"}),
