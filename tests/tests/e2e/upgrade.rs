@@ -83,13 +83,15 @@ pub(crate) async fn crds_upgrade_with_the_chart(namespace: Arc<Namespace>) -> Re
         "{}",
         fields()?
     );
-    // The operator is of today, so that it cannot write such a status; injecting goes on.
+    // The operator is of today, so that it cannot write such a status; injecting goes on. Another
+    // CRD interrupts watches: the first pods may come before a replica knows, and are repaired.
     namespace.apply(&chart::one_file()?)?;
-    let pods = app::ready_pods(&namespace).await?;
-    ensure!(
-        pods.iter().all(|pod| app::gateway(pod).is_some()),
-        "no gateway"
-    );
+    until("the app's pods to have the gateway", || async {
+        let pods = app::pods(&namespace).await?;
+        let all = !pods.is_empty() && pods.iter().all(|pod| app::gateway(pod).is_some());
+        Ok(Look::when(all, (), format!("{} pods", pods.len())))
+    })
+    .await?;
 
     let (_, text) = program(&["doctor"])?;
     ensure!(text.contains("warning  crd"), "{text}");
