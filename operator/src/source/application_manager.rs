@@ -145,10 +145,10 @@ impl ApplicationManagers {
 
     async fn reconcile(&self, app: AppId) -> Result<Option<Duration>, Error> {
         let Some(record) = self.record(&app) else {
-            if !self.is_recorded(&app).await? {
-                self.writer.remove(&app).await?;
+            if self.is_recorded(&app).await? {
+                return Ok(None);
             }
-            return Ok(None);
+            return self.writer.remove(&app).await;
         };
         match self
             .writer

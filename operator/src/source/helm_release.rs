@@ -138,7 +138,7 @@ impl HelmReleases {
                     warn!(%release, "its AppManifest is nobody's: no Helm release is read in its namespace any more");
                     Ok(None)
                 }
-                outcome => outcome.map(|()| None),
+                outcome => outcome,
             };
         };
         match self.document(&release, &chosen.revision.secret).await? {
@@ -150,10 +150,10 @@ impl HelmReleases {
                 };
                 self.writer.write(&release, &document, &life).await?;
                 info!(%release, revision = chosen.revision.version, held = chosen.held, "Helm release read");
+                Ok(None)
             }
-            None => self.writer.remove(&release).await?,
+            None => self.writer.remove(&release).await,
         }
-        Ok(None)
     }
 
     fn reads(&self, namespace: &str) -> bool {

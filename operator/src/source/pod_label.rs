@@ -86,8 +86,7 @@ impl PodLabels {
     async fn reconcile(&self, id: AppId) -> Result<Option<Duration>, Error> {
         let _until_written = self.tickets().remove(&id);
         let Some(facts) = self.asking(&id) else {
-            self.writer.remove(&id).await?;
-            return Ok(None);
+            return self.writer.remove(&id).await;
         };
         let Some(ask) = &facts.ask else {
             return Ok(None);

@@ -2,8 +2,10 @@
 //! alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource};
 use serde_json::{Map, Value as Json, json};
@@ -122,6 +124,17 @@ pub enum Life {
     Of(OwnerReference),
 }
 
+/// Another replica may have written it for a reason that we are about to hear of.
+const FRESH: SignedDuration = SignedDuration::from_secs(5);
+
+/// For how long an AppManifest of that age is still to be left alone.
+fn fresh(created: Option<Timestamp>, now: Timestamp) -> Option<Duration> {
+    let age = now.duration_since(created?);
+    // A clock that is behind the API server's waits no longer than one that is right.
+    let left = (FRESH - age).min(FRESH);
+    left.is_positive().then(|| left.unsigned_abs())
+}
+
 /// Writes on behalf of one source.
 #[derive(Clone)]
 pub struct Writer {
@@ -167,12 +180,16 @@ impl Writer {
         Ok(())
     }
 
-    /// Removes what this source wrote; anything else stays.
-    pub async fn remove(&self, app: &AppId) -> Result<(), Error> {
+    /// Removes what this source wrote; anything else stays. `Some`: it is to be asked again after
+    /// so long.
+    pub async fn remove(&self, app: &AppId) -> Result<Option<Duration>, Error> {
         let found = self.apps().get(&app.namespace, &app.name);
         let Some(found) = found.filter(|found| found.source.as_deref() == Some(self.source)) else {
-            return Ok(());
+            return Ok(None);
         };
+        if let Some(wait) = fresh(found.created, Timestamp::now()) {
+            return Ok(Some(wait));
+        }
         let params = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: Some(found.uid.clone()),
@@ -183,9 +200,9 @@ impl Writer {
         match self.manifests(app).delete(&app.name, &params).await {
             Ok(_) => {
                 info!(%app, source = self.source, "AppManifest removed");
-                Ok(())
+                Ok(None)
             }
-            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(()),
+            Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => Ok(None),
             Err(source) => Err(Error::Remove {
                 app: app.clone(),
                 source,
@@ -199,5 +216,20 @@ impl Writer {
 
     fn manifests(&self, app: &AppId) -> Api<AppManifest> {
         Api::namespaced(self.client.clone(), &app.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_just_now_is_left_alone_for_a_while() {
+        let now: Timestamp = "2026-01-01T00:00:10Z".parse().unwrap();
+        let left = |created: &str| fresh(Some(created.parse().unwrap()), now);
+        assert_eq!(left("2026-01-01T00:00:08Z"), Some(Duration::from_secs(3)));
+        assert_eq!(left("2026-01-01T00:00:05Z"), None);
+        assert_eq!(left("2026-01-01T00:01:00Z"), Some(Duration::from_secs(5)));
+        assert_eq!(fresh(None, now), None);
     }
 }
