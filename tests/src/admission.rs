@@ -45,3 +45,17 @@ where
     let object = serde_json::from_slice(&body).context("the answer is no object")?;
     Ok((object, warnings))
 }
+
+/// The same pod, to be created once more.
+pub fn anew(pod: &Pod) -> Pod {
+    let mut pod = pod.clone();
+    pod.metadata.name = None;
+    pod.metadata.generate_name = Some("again-".to_owned());
+    pod.metadata.resource_version = None;
+    pod.metadata.uid = None;
+    pod.status = None;
+    if let Some(spec) = &mut pod.spec {
+        spec.node_name = None;
+    }
+    pod
+}

@@ -66,8 +66,12 @@ async fn beside_it(namespace: &Namespace, routed: &Namespace) -> Result<()> {
         creating.push((place, Creating::start(place, &small).await?));
     }
     let outcome = changes().await;
+    let mut all = Vec::new();
     for (place, one) in creating {
-        let (asked, bare) = one.stop().await?;
+        all.push((place, one.stop().await?));
+    }
+    outcome?;
+    for (place, (asked, bare)) in all {
         ensure!(
             bare.is_empty(),
             "of {asked} pods in {} {} were refused or had no gateway: {bare:#?}",
@@ -77,7 +81,6 @@ async fn beside_it(namespace: &Namespace, routed: &Namespace) -> Result<()> {
         ensure!(asked > 100, "only {asked} pods");
         eprintln!("\ne2e: {asked} pods over two changes of certificates, each with a gateway");
     }
-    outcome?;
     uninstalled().await
 }
 

@@ -137,7 +137,7 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
         "no metric with this reason"
     );
 
-    let warnings = admission::warnings(namespace, &anew(&pod)).await?;
+    let warnings = admission::warnings(namespace, &admission::anew(&pod)).await?;
     let ours: Vec<_> = warnings
         .iter()
         .filter(|warning| warning.contains("ws-operator"))
@@ -178,18 +178,4 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
         ensure!(explained["reason"] == code, "explain {target}: {explained}");
     }
     Ok(())
-}
-
-/// The same pod, to be created once more.
-fn anew(pod: &Pod) -> Pod {
-    let mut pod = pod.clone();
-    pod.metadata.name = None;
-    pod.metadata.generate_name = Some("again-".to_owned());
-    pod.metadata.resource_version = None;
-    pod.metadata.uid = None;
-    pod.status = None;
-    if let Some(spec) = &mut pod.spec {
-        spec.node_name = None;
-    }
-    pod
 }

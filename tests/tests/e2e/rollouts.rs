@@ -14,6 +14,9 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use serde_json::{Value as Json, json};
 
+/// On a template that the operator rolled, and so on its pods.
+pub(crate) const ROLLED_FOR: &str = "ws.olares.com/rolled-for";
+
 /// Each of them starts bare, is asked for, and waits until its owner lets it be restarted.
 pub(crate) async fn owners_hold_a_restart_back(namespace: Arc<Namespace>) -> Result<()> {
     let guarded = Small::deployment("guarded");
@@ -212,7 +215,7 @@ pub(crate) async fn rollout(namespace: &Namespace) -> Result<String> {
     let template = object.spec.and_then(|spec| spec.template.metadata);
     let annotations = template.and_then(|metadata| metadata.annotations);
     annotations
-        .and_then(|mut annotations| annotations.remove("ws.olares.com/rolled-for"))
+        .and_then(|mut annotations| annotations.remove(ROLLED_FOR))
         .context("never rolled")
 }
 

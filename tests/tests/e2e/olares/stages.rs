@@ -6,7 +6,7 @@ use e2e::command::kubectl;
 use e2e::olares::{self, ENVOY, GATEWAY, Platform};
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
-use e2e::{app, events, manifest, operator};
+use e2e::{admission, app, events, manifest, operator};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
@@ -33,6 +33,14 @@ pub(super) async fn the_platforms_gateway(namespace: &Namespace, revision: i64) 
         "Normal",
     )
     .await?;
+    // The first pod may have come before the record; the next one does not.
+    let mut next = admission::anew(&pod);
+    next.metadata.annotations = None;
+    if let Some(spec) = &mut next.spec {
+        spec.containers.retain(|one| one.name == "chat");
+        spec.init_containers = None;
+    }
+    admission::warnings(namespace, &next).await?;
     ensure!(operator::admissions("skip", "platform-injected")? > 0.0);
     for target in [
         format!("pod/{}", pod.name_any()),
