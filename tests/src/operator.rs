@@ -12,6 +12,8 @@ use crate::scrape;
 use crate::wait::{Look, until};
 
 pub const NAMESPACE: &str = "ws-operator";
+/// Of what it writes itself.
+pub const FIELD_MANAGER: &str = "ws-operator";
 pub const LABELS: &str = "app.kubernetes.io/name=ws-operator";
 
 /// `helm install` with the chart's own values; `WS_IMAGE_*` names other images.

@@ -45,7 +45,7 @@ pub(crate) async fn a_healthy_operator_and_broken_ones(_: Arc<Namespace>) -> Res
         "patch mutatingwebhookconfigurations ws-operator",
     )?;
     finding(&found, "webhook", "without the webhook's mark")?;
-    replace(&role.object)?;
+    role.restore()?;
     healthy("after the operator mended the caBundle").await?;
 
     kubectl(["delete", "mutatingwebhookconfiguration", CONFIGURATION])?;
@@ -55,7 +55,7 @@ pub(crate) async fn a_healthy_operator_and_broken_ones(_: Arc<Namespace>) -> Res
         "configuration",
         "there is no MutatingWebhookConfiguration ws-operator",
     )?;
-    replace_new(&configuration.object)?;
+    configuration.restore()?;
     healthy("after the configuration came back").await
 }
 
@@ -121,38 +121,55 @@ fn finding(all: &[Json], check: &str, words: &str) -> Result<()> {
     Ok(())
 }
 
-/// An object as it was, without what the API server writes itself.
+/// An object as it was.
 struct Saved {
+    /// Without what the API server writes itself.
     object: Json,
+    /// Who applied it: Helm, by the name it takes.
+    author: String,
 }
 
 impl Saved {
     fn read(kind: &str, name: &str) -> Result<Self> {
-        let mut object: Json = serde_json::from_str(&kubectl(["get", kind, name, "-o", "json"])?)?;
+        let words = ["get", kind, name, "-o", "json", "--show-managed-fields"];
+        let mut object: Json = serde_json::from_str(&kubectl(words)?)?;
         let metadata = object["metadata"].as_object_mut().context("no metadata")?;
-        for field in [
-            "resourceVersion",
-            "uid",
-            "creationTimestamp",
-            "generation",
-            "managedFields",
-        ] {
+        let managers = metadata.remove("managedFields").unwrap_or_default();
+        let mut managers = managers.as_array().into_iter().flatten();
+        let helm = managers
+            .find(|one| one["operation"] == "Apply" && one["manager"] != operator::FIELD_MANAGER);
+        let author = helm.and_then(|one| one["manager"].as_str());
+        for field in ["resourceVersion", "uid", "creationTimestamp", "generation"] {
             metadata.remove(field);
         }
-        Ok(Self { object })
+        // The operator's own field.
+        let webhooks = object.get_mut("webhooks").and_then(Json::as_array_mut);
+        for webhook in webhooks.into_iter().flatten() {
+            if let Some(config) = webhook["clientConfig"].as_object_mut() {
+                config.remove("caBundle");
+            }
+        }
+        Ok(Self {
+            author: author.unwrap_or("helm").to_owned(),
+            object,
+        })
+    }
+
+    /// As Helm would, so that the next upgrade meets no other owner of a field.
+    fn restore(&self) -> Result<()> {
+        let manager = format!("--field-manager={}", self.author);
+        let how = ["apply", "--server-side", "--force-conflicts", &manager];
+        with_file(&how, &self.object)
     }
 }
 
 fn replace(object: &Json) -> Result<()> {
-    with_file("replace", object)
+    with_file(&["replace"], object)
 }
 
-fn replace_new(object: &Json) -> Result<()> {
-    with_file("create", object)
-}
-
-fn with_file(verb: &str, object: &Json) -> Result<()> {
+fn with_file(words: &[&str], object: &Json) -> Result<()> {
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), object.to_string())?;
-    kubectl([verb, "-f", &file.path().display().to_string()]).map(drop)
+    let path = file.path().display().to_string();
+    kubectl(words.iter().copied().chain(["-f", &path])).map(drop)
 }
