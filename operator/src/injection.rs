@@ -22,7 +22,7 @@ use crate::shape::{Gateway, Owner, Shape, containers};
 use crate::source::pod_label;
 
 pub use hash::hash;
-pub use patch::patch;
+pub use patch::{annotation, patch};
 pub use withdraw::withdrawal;
 
 /// What the operator itself adds to a stanza. No part of the hash: another image or default

@@ -69,7 +69,7 @@ pub fn libraries(program: &str) -> Result<Vec<String>> {
 }
 
 /// A program as built with the tests.
-fn built(program: &str) -> Result<PathBuf> {
+pub fn built(program: &str) -> Result<PathBuf> {
     let tests = std::env::current_exe().context("where am I?")?;
     // target/debug/deps/e2e-…
     let folder = tests.ancestors().nth(2).context("no target folder")?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 
 use crate::cluster::root;
-use crate::command::{helm, kubectl, look, run};
+use crate::command::{built, helm, kubectl, look, run};
 use crate::scrape;
 use crate::wait::{Look, until};
 
@@ -112,10 +112,7 @@ pub fn explain(namespace: &str, target: &str) -> Result<Json> {
 
 /// The program itself, built beside the tests: for commands.
 pub fn program() -> Result<String> {
-    let test = env::current_exe()?;
-    let folder = test.parent().and_then(Path::parent);
-    let program = folder.context("no target folder")?.join("ws-operator");
-    Ok(program.display().to_string())
+    Ok(built("ws-operator")?.display().to_string())
 }
 
 /// How many pods were admitted so, by all replicas.

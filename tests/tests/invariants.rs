@@ -121,6 +121,7 @@ fn few_files_talk_to_the_api_server() {
         "operator/src/cli/doctor/rights.rs",
         "operator/src/cli/doctor/served.rs",
         "operator/src/cli/explain.rs",
+        "operator/src/cli/installed.rs",
         "operator/src/cli/roll.rs",
         "operator/src/cli/snapshot.rs",
         "operator/src/controller.rs",

@@ -6,7 +6,8 @@ use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Container;
-use kube::ResourceExt;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt};
 
 use crate::settings::GatewaySettings;
 
@@ -43,7 +44,14 @@ struct Flags {
 }
 
 impl Installed {
-    pub(super) fn read(deployment: &Deployment) -> Option<Self> {
+    /// In that namespace, if it is there.
+    pub(super) async fn find(client: &Client, namespace: &str) -> kube::Result<Option<Self>> {
+        let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+        let all = deployments.list(&ListParams::default()).await?;
+        Ok(all.iter().find_map(Self::read))
+    }
+
+    fn read(deployment: &Deployment) -> Option<Self> {
         let spec = deployment.spec.as_ref()?;
         let pod = spec.template.spec.as_ref()?;
         let container = pod.containers.iter().find(|one| is_operator(one))?;

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::ListParams;
-use kube::{Api, Client};
+use kube::Client;
 use tokio::time::Instant;
 
 use progress::{Key, Line, Work};
@@ -161,12 +159,10 @@ fn say((namespace, workload): &Key, words: &str) {
 
 /// What new pods get, as the operator was told.
 async fn rules(client: &Client, namespace: &str) -> anyhow::Result<Rules> {
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let all = deployments
-        .list(&ListParams::default())
+    let installed = Installed::find(client, namespace)
         .await
         .with_context(|| format!("cannot list Deployments in {namespace}"))?;
-    let Some(installed) = all.iter().find_map(Installed::read) else {
+    let Some(installed) = installed else {
         bail!("there is no operator in {namespace}; --operator-namespace names another one");
     };
     let version = client

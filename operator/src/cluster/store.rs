@@ -179,6 +179,14 @@ fn removed<T>(namespace: &str, gone: BTreeMap<String, Arc<T>>) -> Vec<Change<T>>
 }
 
 impl<T: Facts> Store<T> {
+    /// As if a watch had told of it.
+    #[cfg(test)]
+    pub(crate) fn put_object(&self, object: serde_json::Value) {
+        let object: T::Object = serde_json::from_value(object).unwrap();
+        let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+        self.put(&namespace, &name, T::read(object));
+    }
+
     /// Watches for ever; `on_change` is called for what differs, after the store has it.
     pub async fn follow(
         &self,

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::{Value as Json, json};
 use stanza::env;
 
+use super::annotation;
 use crate::names;
 use crate::shape::containers;
 
@@ -38,7 +39,7 @@ pub fn withdrawal(pod: &Pod) -> Option<Patch> {
     paths.extend(journal.map(|index| format!("/spec/volumes/{index}")));
     let annotations = pod.metadata.annotations.iter().flatten();
     let ours = annotations.filter(|(key, _)| [names::INJECTED, names::APP].contains(&key.as_str()));
-    paths.extend(ours.map(|(key, _)| format!("/metadata/annotations/{}", key.replace('/', "~1"))));
+    paths.extend(ours.map(|(key, _)| annotation(key)));
     let removals: Json = paths
         .iter()
         .map(|path| json!({"op": "remove", "path": path}))

@@ -144,7 +144,7 @@ pub(super) fn service(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> 
         return None;
     }
     let target = format!("/spec/ports/{}/targetPort", port.index);
-    let note = pointer(names::OWN_TARGET);
+    let note = injection::annotation(names::OWN_TARGET);
     serde_json::from_value(json!([
         {"op": "add", "path": target, "value": entrance::target(websocket)},
         {"op": "add", "path": note, "value": entrance::note(&port)},
@@ -217,13 +217,9 @@ fn undone(review: &Review<'_>, after: &AppManifest) -> Option<Notice> {
 
 fn mark() -> Option<Patch> {
     serde_json::from_value(json!([
-        {"op": "replace", "path": pointer(PROBE), "value": "answered"}
+        {"op": "replace", "path": injection::annotation(PROBE), "value": "answered"}
     ]))
     .ok()
-}
-
-fn pointer(annotation: &str) -> String {
-    format!("/metadata/annotations/{}", annotation.replace('/', "~1"))
 }
 
 fn quiet(reason: Reason) -> Answer {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Namespace;
-use e2e::command::{kubectl, run};
+use e2e::command::kubectl;
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
 use e2e::{app, chart, events, manifest, operator};
@@ -109,9 +109,7 @@ pub(crate) async fn among_others(namespace: Arc<Namespace>) -> Result<()> {
     let twin = ("StatefulSet", "small");
     events::wait_for(&namespace, twin, "name-taken", "Warning").await?;
     ensure!(operator::admissions("skip", "name-taken")? > 0.0);
-    let place = ["-n", &namespace.name, "-o", "json"];
-    let words = ["explain", "statefulset/small"].into_iter().chain(place);
-    let explained: Json = serde_json::from_str(&run(&operator::program()?, words)?)?;
+    let explained = operator::explain(&namespace.name, "statefulset/small")?;
     ensure!(explained["reason"] == "name-taken", "{explained}");
 
     let before = manifest::get(&namespace, "small").await?.data["spec"].clone();

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -38,7 +37,7 @@ pub(super) async fn examine(client: &Client, namespace: &str) -> Vec<Finding> {
         Err(error) => operator::no_crd(&chain(error)),
     });
 
-    let installed = match installed(client, namespace).await {
+    let installed = match Installed::find(client, namespace).await {
         Ok(installed) => installed,
         Err(error) => {
             findings.push(operator::unseen(namespace, &chain(&error)));
@@ -102,12 +101,6 @@ async fn has_other_schema(client: &Client) -> bool {
 fn schema(crd: &CustomResourceDefinition) -> Option<&JSONSchemaProps> {
     let validation = crd.spec.versions.first()?.schema.as_ref()?;
     validation.open_api_v3_schema.as_ref()
-}
-
-async fn installed(client: &Client, namespace: &str) -> kube::Result<Option<Installed>> {
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let all = deployments.list(&ListParams::default()).await?;
-    Ok(all.iter().find_map(Installed::read))
 }
 
 async fn of_operator(client: &Client, namespace: &str, installed: &Installed) -> Vec<Finding> {

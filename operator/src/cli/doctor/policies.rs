@@ -10,6 +10,7 @@ use kube::core::{Selector, SelectorExt};
 use stanza::env;
 
 use super::{Finding, warning};
+use crate::shape::containers;
 
 /// Only what is certain: policies isolate the pod, and no rule of them has the gateway's port,
 /// whoever asks. Whether a rule names the right clients only its author knows.
@@ -88,10 +89,7 @@ fn is_the_gateways(port: &NetworkPolicyPort, pod: &Pod) -> bool {
 }
 
 fn gateway(pod: &Pod) -> Option<&Container> {
-    let spec = pod.spec.as_ref()?;
-    let all = spec.containers.iter();
-    all.chain(spec.init_containers.iter().flatten())
-        .find(|container| container.name == env::CONTAINER)
+    containers(pod.spec.as_ref()?).find(|container| container.name == env::CONTAINER)
 }
 
 #[cfg(test)]

@@ -1,11 +1,9 @@
 use clap::Parser;
-use kube::ResourceExt;
 
 use serde_json::{Value as Json, json};
 
 use super::finding::Finding;
 use super::*;
-use crate::cluster::{Facts, Store};
 use crate::reason::Reason;
 
 #[derive(Parser)]
@@ -14,61 +12,43 @@ struct Defaults {
     gateway: GatewaySettings,
 }
 
-fn put<T: Facts>(store: &Store<T>, object: Json) {
-    let object: T::Object = serde_json::from_value(object).unwrap();
-    let name = object.name_any();
-    store.put("chat", &name, T::read(object));
-}
-
 fn cluster(port: u32) -> Cluster {
     let cluster = Cluster::default();
-    put(
-        &cluster.apps,
-        json!({
-            "metadata": {"name": "chat", "namespace": "chat"},
-            "spec": {
-                "entrances": [{"name": "chat", "host": "chat-svc", "port": 80}],
-                "options": {"websocket": {"url": "/ws", "port": port}},
-            },
-        }),
-    );
-    put(
-        &cluster.services,
-        json!({
-            "metadata": {"name": "chat-svc", "namespace": "chat"},
-            "spec": {"selector": {"app": "chat"}, "ports": [{"port": 80, "targetPort": 8080}]},
-        }),
-    );
+    cluster.apps.put_object(json!({
+        "metadata": {"name": "chat", "namespace": "chat"},
+        "spec": {
+            "entrances": [{"name": "chat", "host": "chat-svc", "port": 80}],
+            "options": {"websocket": {"url": "/ws", "port": port}},
+        },
+    }));
+    cluster.services.put_object(json!({
+        "metadata": {"name": "chat-svc", "namespace": "chat"},
+        "spec": {"selector": {"app": "chat"}, "ports": [{"port": 80, "targetPort": 8080}]},
+    }));
     let template = json!({
         "metadata": {"labels": {"app": "chat"}},
         "spec": {"containers": [{"name": "chat"}]},
     });
-    put(
-        &cluster.deployments,
-        json!({
-            "metadata": {"name": "chat", "namespace": "chat"},
-            "spec": {"selector": {"matchLabels": {"app": "chat"}}, "template": template},
-        }),
-    );
+    cluster.deployments.put_object(json!({
+        "metadata": {"name": "chat", "namespace": "chat"},
+        "spec": {"selector": {"matchLabels": {"app": "chat"}}, "template": template},
+    }));
     for (name, owner, app) in [
         ("chat-5d8f-a", "ReplicaSet", "chat"),
         ("job-b", "Job", "chat"),
         ("db-0", "StatefulSet", "db"),
     ] {
-        put(
-            &cluster.pods,
-            json!({
-                "metadata": {
-                    "name": name, "namespace": "chat",
-                    "labels": {"app": app, "pod-template-hash": "5d8f"},
-                    "ownerReferences": [{
-                        "apiVersion": "v1", "kind": owner, "name": "chat-5d8f", "uid": "1",
-                        "controller": true,
-                    }],
-                },
-                "spec": {"containers": [{"name": "chat"}]},
-            }),
-        );
+        cluster.pods.put_object(json!({
+            "metadata": {
+                "name": name, "namespace": "chat",
+                "labels": {"app": app, "pod-template-hash": "5d8f"},
+                "ownerReferences": [{
+                    "apiVersion": "v1", "kind": owner, "name": "chat-5d8f", "uid": "1",
+                    "controller": true,
+                }],
+            },
+            "spec": {"containers": [{"name": "chat"}]},
+        }));
     }
     cluster
 }
@@ -104,20 +84,17 @@ fn each_kind_of_object_has_its_reason() {
 #[test]
 fn pods_with_the_platforms_gateway_tell_of_their_workload() {
     let cluster = cluster(8888);
-    put(
-        &cluster.pods,
-        json!({
-            "metadata": {
-                "name": "chat-5d8f-a", "namespace": "chat",
-                "labels": {"app": "chat", "pod-template-hash": "5d8f"},
-                "ownerReferences": [{
-                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chat-5d8f", "uid": "1",
-                    "controller": true,
-                }],
-            },
-            "spec": {"containers": [{"name": "chat"}, {"name": "olares-ws-sidecar"}]},
-        }),
-    );
+    cluster.pods.put_object(json!({
+        "metadata": {
+            "name": "chat-5d8f-a", "namespace": "chat",
+            "labels": {"app": "chat", "pod-template-hash": "5d8f"},
+            "ownerReferences": [{
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chat-5d8f", "uid": "1",
+                "controller": true,
+            }],
+        },
+        "spec": {"containers": [{"name": "chat"}, {"name": "olares-ws-sidecar"}]},
+    }));
     check(&cluster, "pod/chat-5d8f-a", Reason::PlatformInjected);
     check(&cluster, "deploy/chat", Reason::PlatformInjected);
 }
@@ -142,14 +119,11 @@ fn the_operators_default_is_seen_in_the_status() {
     let said = |name: &str, stated: Json, said: &str| {
         let mut websocket = json!({"url": "/ws", "port": 80});
         websocket["expose"] = stated;
-        put(
-            &cluster.apps,
-            json!({
-                "metadata": {"name": name, "namespace": "chat"},
-                "spec": {"entrances": [{"host": name}], "options": {"websocket": websocket}},
-                "status": {"expose": said},
-            }),
-        );
+        cluster.apps.put_object(json!({
+            "metadata": {"name": name, "namespace": "chat"},
+            "spec": {"entrances": [{"host": name}], "options": {"websocket": websocket}},
+            "status": {"expose": said},
+        }));
     };
     said("stated", json!("service"), "service");
     said("captured", Json::Null, "none");

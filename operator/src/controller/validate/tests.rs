@@ -1,5 +1,4 @@
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
-use kube::ResourceExt;
 use serde_json::{Value as Json, json};
 use stanza::choice::Expose;
 
@@ -8,7 +7,7 @@ use super::super::plan::{Means, plan};
 use super::super::repairs::Repairs;
 use super::super::update_status;
 use super::*;
-use crate::cluster::{Cluster, Facts, Store};
+use crate::cluster::Cluster;
 use crate::injection::{ExposeRule, inject_pod};
 
 fn rules() -> Rules {
@@ -20,12 +19,6 @@ fn rules() -> Rules {
         native: true,
         expose: ExposeRule::Always(Expose::Entrance),
     }
-}
-
-fn put<T: Facts>(store: &Store<T>, object: Json) {
-    let object: T::Object = serde_json::from_value(object).unwrap();
-    let name = object.name_any();
-    store.put("rooms", &name, T::read(object));
 }
 
 fn app(name: &str, host: &str, source: Option<&str>) -> Json {
@@ -51,18 +44,15 @@ fn service(name: &str) -> Json {
 
 fn cluster() -> Cluster {
     let cluster = Cluster::default();
-    put(&cluster.apps, app("chat", "chat", Some("helm")));
-    put(&cluster.services, service("chat"));
+    cluster.apps.put_object(app("chat", "chat", Some("helm")));
+    cluster.services.put_object(service("chat"));
     let template = json!({
         "metadata": {"labels": {"app": "chat"}}, "spec": {"containers": [{"name": "chat"}]},
     });
-    put(
-        &cluster.deployments,
-        json!({
-            "metadata": {"name": "chat", "namespace": "rooms"},
-            "spec": {"selector": {"matchLabels": {"app": "chat"}}, "template": template},
-        }),
-    );
+    cluster.deployments.put_object(json!({
+        "metadata": {"name": "chat", "namespace": "rooms"},
+        "spec": {"selector": {"matchLabels": {"app": "chat"}}, "template": template},
+    }));
     cluster
 }
 
@@ -88,7 +78,7 @@ fn pod(cluster: &Cluster, name: &str, containers: &[&str]) {
         Decision::Inject(injection) => inject_pod(&mut pod, &injection, &rules()),
         other => panic!("{other:?}"),
     }
-    put(&cluster.pods, serde_json::to_value(pod).unwrap());
+    cluster.pods.put_object(serde_json::to_value(pod).unwrap());
 }
 
 fn validated(cluster: &Cluster, app: &str) -> Validated {
@@ -128,13 +118,10 @@ fn who_opts_out_keeps_nobody_from_being_ready() {
         "metadata": {"labels": {"app": "chat"}, "annotations": {"ws.olares.com/inject": "false"}},
         "spec": {"containers": [{"name": "other"}]},
     });
-    put(
-        &cluster.deployments,
-        json!({
-            "metadata": {"name": "another", "namespace": "rooms"},
-            "spec": {"selector": {"matchLabels": {"app": "chat"}}, "template": template},
-        }),
-    );
+    cluster.deployments.put_object(json!({
+        "metadata": {"name": "another", "namespace": "rooms"},
+        "spec": {"selector": {"matchLabels": {"app": "chat"}}, "template": template},
+    }));
     let injected = || {
         let repairs = Repairs::default();
         let means = Means {
@@ -152,7 +139,7 @@ fn who_opts_out_keeps_nobody_from_being_ready() {
 #[test]
 fn who_lost_says_who_won() {
     let cluster = cluster();
-    put(&cluster.apps, app("mine", "chat", None));
+    cluster.apps.put_object(app("mine", "chat", None));
     assert_eq!(
         validated(&cluster, "mine").accepted.reason,
         Reason::Accepted
@@ -170,8 +157,8 @@ fn who_lost_says_who_won() {
 #[test]
 fn two_services_of_the_same_pods_have_one_gateway() {
     let cluster = cluster();
-    put(&cluster.services, service("other"));
-    put(&cluster.apps, app("mine", "other", None));
+    cluster.services.put_object(service("other"));
+    cluster.apps.put_object(app("mine", "other", None));
     assert_eq!(
         validated(&cluster, "mine").accepted.reason,
         Reason::Accepted
