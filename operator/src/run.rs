@@ -218,8 +218,10 @@ fn keeper(
 ) -> Keeper {
     let webhook = &settings.webhook;
     let entrances = Entrances {
-        configurations: Api::all(client.clone()),
-        configuration: webhook.entrance_configuration.clone(),
+        configuration: Configuration {
+            api: Api::all(client.clone()),
+            name: webhook.entrance_configuration.clone(),
+        },
         cluster,
         namespace: settings.namespace.clone(),
         service: webhook.webhook_service.clone(),

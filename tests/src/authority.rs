@@ -1,11 +1,14 @@
 //! A certificate authority of the tests' own, as people have one.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base64::Engine;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose,
 };
+use serde_json::Value as Json;
+
+use crate::command::kubectl;
 
 /// Base64, as Kubernetes shows bytes.
 pub fn decode(text: &str) -> Result<String> {
@@ -45,4 +48,16 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer)?;
         Ok((certificate.pem(), key.serialize_pem()))
     }
+}
+
+/// The caBundle of each webhook of a MutatingWebhookConfiguration as PEM.
+pub fn bundles(configuration: &str) -> Result<Vec<String>> {
+    let place = ["get", "mutatingwebhookconfiguration", configuration];
+    let text = kubectl(place.into_iter().chain(["-o", "json"]))?;
+    let object: Json = serde_json::from_str(&text).context(text)?;
+    let webhooks = object["webhooks"].as_array().into_iter().flatten();
+    let bundle = |webhook: &Json| webhook["clientConfig"]["caBundle"].as_str().map(decode);
+    webhooks
+        .map(|webhook| bundle(webhook).unwrap_or_else(|| Ok(String::new())))
+        .collect()
 }

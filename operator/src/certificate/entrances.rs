@@ -7,22 +7,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kube::Api;
-use kube::api::{Patch, PatchParams};
+use rustls::pki_types::CertificateDer;
 use serde_json::{Value as Json, json};
 use tracing::info;
 
+use super::configuration::{Configuration, Present, encoded};
 use crate::cluster::Cluster;
-use crate::names;
 use crate::webhook;
 
 const ENTRY: &str = "entrance.pods.ws.olares.com";
 
 pub struct Entrances {
-    pub configurations: Api<MutatingWebhookConfiguration>,
-    pub configuration: String,
+    pub configuration: Configuration,
     pub cluster: Arc<Cluster>,
     /// Of the Service that leads to the webhook.
     pub namespace: String,
@@ -41,18 +39,21 @@ impl Entrances {
         ]
     }
 
-    pub(super) async fn publish(&self, bundle: &str) -> kube::Result<()> {
-        // A list that is not complete must not shrink what is there.
-        if !self.cluster.services.is_synced() {
-            return Ok(());
-        }
+    /// The list of namespaces as this replica knows it, which has to be complete.
+    pub(super) async fn publish(
+        &self,
+        present: &Present,
+        bundle: &[CertificateDer<'static>],
+    ) -> kube::Result<()> {
         let namespaces = self.cluster.routed_namespaces();
-        let found = self.configurations.get(&self.configuration).await?;
         let wanted = (!namespaces.is_empty()).then(|| self.entry(&namespaces, bundle));
-        if covers(&found, wanted.as_ref()) {
+        if covers(present, wanted.as_ref(), bundle) {
             return Ok(());
         }
-        write(&self.configurations, &self.configuration, wanted).await?;
+        let webhooks = wanted.into_iter().collect();
+        self.configuration
+            .apply(webhooks, present.version())
+            .await?;
         info!(
             ?namespaces,
             "pods of these namespaces need an answer of ours"
@@ -60,12 +61,12 @@ impl Entrances {
         Ok(())
     }
 
-    fn entry(&self, namespaces: &BTreeSet<String>, bundle: &str) -> Json {
+    fn entry(&self, namespaces: &BTreeSet<String>, bundle: &[CertificateDer<'static>]) -> Json {
         json!({
             "name": ENTRY,
             "admissionReviewVersions": ["v1"],
             "clientConfig": {
-                "caBundle": ByteString(bundle.as_bytes().to_vec()),
+                "caBundle": encoded(bundle),
                 "service": {"name": self.service, "namespace": self.namespace, "path": webhook::PODS, "port": 443},
             },
             "rules": [{
@@ -89,35 +90,17 @@ pub async fn clear(
     configurations: &Api<MutatingWebhookConfiguration>,
     name: &str,
 ) -> kube::Result<()> {
-    write(configurations, name, None).await
-}
-
-async fn write(
-    configurations: &Api<MutatingWebhookConfiguration>,
-    name: &str,
-    entry: Option<Json>,
-) -> kube::Result<()> {
-    let body = json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "webhooks": entry.into_iter().collect::<Vec<Json>>(),
-    });
-    let params = PatchParams::apply(names::MANAGER).force();
-    configurations
-        .patch(name, &params, &Patch::Apply(&body))
-        .await
-        .map(drop)
+    let (api, name) = (configurations.clone(), name.to_owned());
+    Configuration { api, name }.apply(Vec::new(), None).await
 }
 
 /// Whether the entry is there with the wanted bundle and namespaces.
-fn covers(found: &MutatingWebhookConfiguration, wanted: Option<&Json>) -> bool {
-    let webhooks = serde_json::to_value(&found.webhooks).unwrap_or_default();
-    let part = |webhook: &Json, path: &str| webhook.pointer(path).cloned();
-    match (webhooks.as_array().map(Vec::as_slice), wanted) {
-        (None | Some([]), None) => true,
-        (Some([found]), Some(wanted)) => ["/clientConfig/caBundle", "/namespaceSelector"]
-            .iter()
-            .all(|path| part(found, path) == part(wanted, path)),
+fn covers(present: &Present, wanted: Option<&Json>, bundle: &[CertificateDer<'static>]) -> bool {
+    match (present.webhooks.as_slice(), wanted) {
+        ([], None) => true,
+        ([found], Some(wanted)) => {
+            found.bundle == bundle && found.namespaces == wanted["namespaceSelector"]
+        }
         _ => false,
     }
 }

@@ -30,6 +30,9 @@ const LOOK: Duration = Duration::from_secs(5);
 enum Error {
     #[error("cannot read or write the webhook configuration {name}")]
     Configuration { name: String, source: kube::Error },
+    /// No fault: what was just read is not what is there any more.
+    #[error("somebody else has written the webhook configuration {name}")]
+    Overtaken { name: String },
     #[error(transparent)]
     Own(#[from] own::Error),
     #[error("the certificate of before is served on")]
@@ -52,7 +55,7 @@ pub struct Keeper {
     pub entrances: Entrances,
     pub leaf: Arc<Leaf>,
     pub metrics: Metrics,
-    /// Set once the API server has a bundle that vouches for the served leaf.
+    /// Set once a look has found bundles that vouch for the served leaf.
     pub trusted: watch::Sender<bool>,
 }
 
@@ -75,6 +78,30 @@ enum Served {
     },
 }
 
+/// What the API server trusts.
+struct Trust {
+    installed: Present,
+    entrances: Present,
+}
+
+impl Trust {
+    /// Each once, in their order.
+    fn certificates(&self) -> Vec<CertificateDer<'static>> {
+        let mut all = Vec::new();
+        let both = self.installed.certificates();
+        for certificate in both.chain(self.entrances.certificates()) {
+            if !all.contains(certificate) {
+                all.push(certificate.clone());
+            }
+        }
+        all
+    }
+
+    fn vouches(&self, authorities: &[CertificateDer<'static>]) -> bool {
+        self.installed.trusts(authorities) && self.entrances.trusts(authorities)
+    }
+}
+
 impl Keeper {
     pub fn trusted(&self) -> watch::Receiver<bool> {
         self.trusted.subscribe()
@@ -90,6 +117,9 @@ impl Keeper {
             }
             Origin::Files(_) => LOOK,
         };
+        // Which namespaces are routed is written beside the bundle, and must not shrink because
+        // not all is known yet.
+        self.entrances.cluster.services.synced().await;
         let mut memory = Memory::default();
         let mut said = String::new();
         loop {
@@ -97,12 +127,15 @@ impl Keeper {
                 Origin::Own(own) => self.tend_own(own, &mut memory).await,
                 Origin::Files(files) => self.tend_files(files, &mut memory).await,
             };
-            match outcome {
-                Ok(()) => {
+            let soon = match outcome {
+                Ok(vouched) => {
                     said.clear();
-                    self.trusted
-                        .send_if_modified(|trusted| !std::mem::replace(trusted, true));
+                    if vouched {
+                        self.trusted.send_replace(true);
+                    }
+                    !vouched
                 }
+                Err(Error::Overtaken { .. }) => true,
                 Err(error) => {
                     let words = chain(&error);
                     // Once: files may be wrong until somebody comes.
@@ -110,27 +143,30 @@ impl Keeper {
                         warn!(error = words, "certificates will be looked at again");
                         said = words;
                     }
+                    false
                 }
-            }
-            tokio::time::sleep(pause).await;
+            };
+            tokio::time::sleep(if soon { SOONEST } else { pause }).await;
         }
     }
 
-    async fn tend_own(&self, own: &Own, memory: &mut Memory) -> Result<(), Error> {
+    /// Whether what is served was vouched for before this look: the API server learns of a new
+    /// bundle a moment after it is written.
+    async fn tend_own(&self, own: &Own, memory: &mut Memory) -> Result<bool, Error> {
         let now = OffsetDateTime::now_utc();
         let signing = own.authorities(now).await?;
         let authorities = bundle::parse(signing.bundle().as_bytes());
-        // The bundle before the leaf: what we serve is trusted at every moment.
-        let present = self.present().await?;
-        self.publish(&present, &authorities, &mut memory.bundle, now, true)
+        let trust = self.trust().await?;
+        self.publish(&trust, &authorities, &mut memory.bundle, now, true)
             .await?;
         self.metrics
             .expires(Certificate::Authority, signing.signing.expires());
+        let vouched = trust.vouches(&authorities);
         let due = match &memory.served {
             Some(Served::Own {
                 authorities: before,
                 renew,
-            }) => *before != authorities || now >= *renew,
+            }) => vouched && (*before != authorities || now >= *renew),
             _ => true,
         };
         if due {
@@ -139,48 +175,44 @@ impl Keeper {
             self.serve(signed.key, signed.expires);
             memory.served = Some(Served::Own { authorities, renew });
         }
-        Ok(())
+        Ok(vouched)
     }
 
-    async fn tend_files(&self, files: &Files, memory: &mut Memory) -> Result<(), Error> {
+    /// The same with files.
+    async fn tend_files(&self, files: &Files, memory: &mut Memory) -> Result<bool, Error> {
         let now = OffsetDateTime::now_utc();
         let found = files.read(&self.entrances.names()[0]);
         let authorities = match (&found, &memory.served) {
             (Ok(found), _) => found.authorities.clone(),
             // What is served goes on being vouched for.
             (Err(_), Some(Served::File { authorities, .. })) => authorities.clone(),
-            (Err(_), _) => return Ok(found.map(drop)?),
+            (Err(_), _) => return Ok(found.map(|_| false)?),
         };
-        let present = self.present().await?;
-        self.publish(
-            &present,
-            &authorities,
-            &mut memory.bundle,
-            now,
-            !files.injected,
-        )
-        .await?;
+        let trust = self.trust().await?;
+        let both = !files.injected;
+        self.publish(&trust, &authorities, &mut memory.bundle, now, both)
+            .await?;
         if let Some(first) = bundle::expires(&authorities) {
             self.metrics
                 .expires(Certificate::Authority, first.unix_timestamp());
         }
         let found = found?;
-        let vouched = present.trusts(&authorities);
+        let vouched = trust.vouches(&authorities);
         match &memory.served {
             Some(Served::File { chain, .. }) if *chain == found.key.cert => {}
-            // The API server learns of a new bundle a moment after it is written.
             Some(_) if !vouched => {}
             _ => {
                 let chain = found.key.cert.clone();
                 self.serve(found.key, found.expires);
+                let authorities = authorities.clone();
                 memory.served = Some(Served::File { chain, authorities });
             }
         }
-        if files.injected && !vouched {
+        if files.injected && !trust.installed.trusts(&authorities) {
             let name = self.configuration.name.clone();
             return Err(Error::NotInjected { name });
         }
-        Ok(())
+        Ok(vouched)
     }
 
     fn serve(&self, key: rustls::sign::CertifiedKey, expires: OffsetDateTime) {
@@ -190,36 +222,40 @@ impl Keeper {
             .expires(Certificate::Leaf, expires.unix_timestamp());
     }
 
-    async fn present(&self) -> Result<Present, Error> {
-        let name = &self.configuration.name;
-        self.configuration
-            .read()
-            .await
-            .map_err(|source| failed(name, source))
+    async fn trust(&self) -> Result<Trust, Error> {
+        let read = async |configuration: &Configuration| {
+            let read = configuration.read().await;
+            read.map_err(|source| failed(configuration, source))
+        };
+        Ok(Trust {
+            installed: read(&self.configuration).await?,
+            entrances: read(&self.entrances.configuration).await?,
+        })
     }
 
     /// `both`: the installed configuration is ours to keep, beside that for routed namespaces.
     async fn publish(
         &self,
-        present: &Present,
+        trust: &Trust,
         authorities: &[CertificateDer<'static>],
         bundle: &mut Bundle,
         now: OffsetDateTime,
         both: bool,
     ) -> Result<(), Error> {
-        let wanted = bundle.merged(authorities, &present.certificates(), now);
+        let wanted = bundle.merged(authorities, &trust.certificates(), now);
         if both {
-            let Configuration { name, .. } = &self.configuration;
-            let written = self.configuration.write(present, &wanted).await;
-            written.map_err(|source| failed(name, source))?;
+            let written = self.configuration.write(&trust.installed, &wanted).await;
+            written.map_err(|source| failed(&self.configuration, source))?;
         }
-        let Entrances { configuration, .. } = &self.entrances;
-        let written = self.entrances.publish(&bundle::to_pem(&wanted)).await;
-        written.map_err(|source| failed(configuration, source))
+        let written = self.entrances.publish(&trust.entrances, &wanted).await;
+        written.map_err(|source| failed(&self.entrances.configuration, source))
     }
 }
 
-fn failed(name: &str, source: kube::Error) -> Error {
-    let name = name.to_owned();
-    Error::Configuration { name, source }
+fn failed(configuration: &Configuration, source: kube::Error) -> Error {
+    let name = configuration.name.clone();
+    match source {
+        kube::Error::Api(status) if status.is_conflict() => Error::Overtaken { name },
+        source => Error::Configuration { name, source },
+    }
 }

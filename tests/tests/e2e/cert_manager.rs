@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use e2e::authority::decode;
+use e2e::authority::{bundles, decode};
 use e2e::cluster::{self, Namespace};
 use e2e::command::{helm, kubectl, operator as program, run};
 use e2e::small::Small;
@@ -38,9 +38,12 @@ pub(crate) async fn what_it_renews_is_served_without_a_missed_admission(
 ) -> Result<()> {
     let routed = Namespace::create("e2e-routed").await?;
     let outcome = beside_it(&namespace, &routed).await;
+    // As long as it is installed with cert-manager: only then its Secrets go with it.
+    let uninstalled = uninstalled().await;
     let restored = operator::install();
     cert_manager("remove").await?;
     outcome?;
+    uninstalled?;
     restored?;
     routed.delete().await
 }
@@ -81,7 +84,7 @@ async fn beside_it(namespace: &Namespace, routed: &Namespace) -> Result<()> {
         ensure!(asked > 100, "only {asked} pods");
         eprintln!("\ne2e: {asked} pods over two changes of certificates, each with a gateway");
     }
-    uninstalled().await
+    Ok(())
 }
 
 async fn start(namespace: &Namespace, small: &Small, stanza: &Json) -> Result<()> {
@@ -217,20 +220,6 @@ fn secret(name: &str) -> Result<Secret> {
         .into_iter()
         .map(|(key, text)| Ok((key, decode(&text)?)));
     decoded.collect()
-}
-
-/// The caBundle of each webhook as PEM.
-fn bundles(configuration: &str) -> Result<Vec<String>> {
-    let mut object = get("mutatingwebhookconfigurations", configuration)?;
-    let webhooks: Vec<Json> = serde_json::from_value(object["webhooks"].take())?;
-    let bundle = |webhook: &Json| {
-        decode(
-            webhook["clientConfig"]["caBundle"]
-                .as_str()
-                .unwrap_or_default(),
-        )
-    };
-    webhooks.iter().map(bundle).collect()
 }
 
 fn get(kind: &str, name: &str) -> Result<Json> {

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::authority::Authority;
+use e2e::authority::{Authority, bundles, encode};
 use e2e::cluster::Namespace;
 use e2e::command::kubectl;
+use e2e::small::Small;
 use e2e::wait::{Look, until};
 use e2e::{manifest, operator, scrape};
 use kube::Api;
@@ -79,6 +80,50 @@ pub(crate) async fn ones_own_are_replaced_without_a_failed_admission(
     Ok(())
 }
 
+/// As a replica with other certificates adds its authority, before the others know of it.
+pub(crate) async fn an_authority_that_another_added_is_kept(
+    namespace: Arc<Namespace>,
+) -> Result<()> {
+    const ENTRANCES: &str = "ws-operator-entrance";
+    let small = Small::deployment("small");
+    small.start(&namespace)?;
+    small.ask(&namespace, &json!({"expose": "entrance"}))?;
+    manifest::wait_for(&namespace, &small.name, "Ready", "True").await?;
+    until("an entry for routed namespaces", || async {
+        let count = bundles(ENTRANCES)?.len();
+        Ok(Look::when(count == 1, (), count))
+    })
+    .await?;
+
+    let other = Authority::new("another replica's")?.certificate();
+    until("a word put in", || async {
+        let present = bundles(ENTRANCES)?;
+        let [present] = present.as_slice() else {
+            return Ok(Look::NotYet(format!("{} entries", present.len())));
+        };
+        let both = encode(&format!("{present}{other}"));
+        let patch = json!([
+            {"op": "test", "path": "/webhooks/0/clientConfig/caBundle", "value": encode(present)},
+            {"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": both},
+        ]);
+        let patch = format!("--patch={patch}");
+        let kind = "mutatingwebhookconfiguration";
+        kubectl(["patch", kind, ENTRANCES, "--type=json", &patch]).map(Look::Found)
+    })
+    .await?;
+    let trusted = |all: &[String]| all.iter().all(|one| one.contains(other.trim()));
+    until("the operator to have taken it over", || async {
+        let [installed, entrances] = [bundles("ws-operator")?, bundles(ENTRANCES)?];
+        ensure!(trusted(&entrances), "taken away: {entrances:?}");
+        Ok(Look::when(
+            trusted(&installed),
+            (),
+            format!("{installed:?}"),
+        ))
+    })
+    .await
+}
+
 fn put(authority: &Authority, year: i32) -> Result<()> {
     let (certificate, key) = authority.sign(HOST, year)?;
     write(&authority.certificate(), &certificate, &key)
@@ -116,15 +161,8 @@ async fn serves(year: i32) -> Result<()> {
 
 /// The caBundle as PEM.
 fn bundle() -> Result<String> {
-    let path = "jsonpath={.webhooks[0].clientConfig.caBundle}";
-    let encoded = kubectl([
-        "get",
-        "mutatingwebhookconfiguration",
-        "ws-operator",
-        "-o",
-        path,
-    ])?;
-    e2e::authority::decode(&encoded)
+    let all = bundles("ws-operator")?;
+    all.into_iter().next().context("no webhooks")
 }
 
 /// Has the API server ask the webhook every few milliseconds.

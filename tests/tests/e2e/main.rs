@@ -108,6 +108,7 @@ fn trials() -> Vec<Trial> {
         kinds::a_native_sidecar,
         kinds::a_native_sidecar_drains_before_the_app_ends,
         rights::the_operator_is_no_admin,
+        certificates::an_authority_that_another_added_is_kept,
         metrics::operator_and_gateway_are_scraped,
         entrance::no_request_fails_with_helm_4,
         entrance::no_request_fails_with_helm_3,
