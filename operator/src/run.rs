@@ -11,7 +11,6 @@ use k8s_openapi::apimachinery::pkg::version::Info;
 use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::certificate::Lifetimes;
@@ -31,7 +30,7 @@ use crate::ops::{self, Readiness};
 use crate::platform::Platform;
 use crate::probe::Probe;
 use crate::queue::Queue;
-use crate::server::serve;
+use crate::server::{Ending, serve};
 use crate::settings::{Settings, SourceSettings};
 use crate::source::application_manager::{self, ApplicationManagers};
 use crate::source::helm_release::{self, HelmReleases};
@@ -75,7 +74,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         leading: lease.leading(),
     });
     let sources = sources(&client, &triggers, &settings.sources, &platform);
-    let shutdown = CancellationToken::new();
+    let ending = Ending::default();
     let mut tasks = Tasks::default();
 
     tasks.watch(&client, &triggers, &sources);
@@ -96,7 +95,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         by_label: settings.sources.pod_labels,
     };
     let listen = settings.webhook.webhook_listen;
-    tasks.serve_webhook(bind(listen).await?, &leaf, webhook, shutdown.clone())?;
+    tasks.serve_webhook(bind(listen).await?, &leaf, webhook, ending.clone())?;
 
     let readiness = Readiness {
         cluster: Arc::clone(&cluster),
@@ -107,7 +106,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let listener = bind(settings.ops_listen).await?;
     tasks.serve(
         "ops",
-        serve(listener, None, Arc::new(handler), shutdown.clone()),
+        serve(listener, None, Arc::new(handler), ending.clone()),
     );
 
     let probe = Probe::new(client.clone(), &settings.namespace);
@@ -133,12 +132,13 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let ended = tasks.until(terminated()).await;
     if ended.is_ok() {
         info!("going");
+        ending.parting.cancel();
         if let Err(error) = lease.release().await {
             warn!(error = %chain(&error), "the Lease was not given back");
         }
         tokio::time::sleep(LAST_CALLS).await;
     }
-    shutdown.cancel();
+    ending.shutdown.cancel();
     tasks.close().await;
     ended
 }

@@ -143,6 +143,10 @@ impl Authority {
         self.expires
     }
 
+    pub fn lifetime(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.expires - self.born).unwrap_or(0))
+    }
+
     fn store(&self, data: &mut BTreeMap<String, ByteString>, role: &str) {
         let mut put = |part: &str, text: &str| {
             data.insert(

@@ -78,6 +78,14 @@ enum Served {
     },
 }
 
+struct Looked {
+    /// What is served was vouched for before this look: the API server learns of a new bundle a
+    /// moment after it is written.
+    vouched: bool,
+    /// Until the next.
+    pause: Duration,
+}
+
 /// What the API server trusts.
 struct Trust {
     installed: Present,
@@ -109,33 +117,30 @@ impl Keeper {
 
     /// Works for ever. A failure leaves everything as it is and is tried again.
     pub async fn run(&self) {
-        let pause = match &self.origin {
-            Origin::Own(own) => {
-                let lifetimes = &own.lifetimes;
-                let shortest = lifetimes.authority.min(lifetimes.leaf);
-                (shortest / LOOKS).clamp(SOONEST, LATEST)
-            }
-            Origin::Files(_) => LOOK,
-        };
         // Which namespaces are routed is written beside the bundle, and must not shrink because
         // not all is known yet.
         self.entrances.cluster.services.synced().await;
         let mut memory = Memory::default();
         let mut said = String::new();
+        let mut pause = SOONEST;
         loop {
             let outcome = match &self.origin {
                 Origin::Own(own) => self.tend_own(own, &mut memory).await,
                 Origin::Files(files) => self.tend_files(files, &mut memory).await,
             };
-            let soon = match outcome {
-                Ok(vouched) => {
+            pause = match outcome {
+                Ok(looked) => {
                     said.clear();
-                    if vouched {
+                    if looked.vouched {
                         self.trusted.send_replace(true);
                     }
-                    !vouched
+                    if looked.vouched {
+                        looked.pause
+                    } else {
+                        SOONEST
+                    }
                 }
-                Err(Error::Overtaken { .. }) => true,
+                Err(Error::Overtaken { .. }) => SOONEST,
                 Err(error) => {
                     let words = chain(&error);
                     // Once: files may be wrong until somebody comes.
@@ -143,16 +148,14 @@ impl Keeper {
                         warn!(error = words, "certificates will be looked at again");
                         said = words;
                     }
-                    false
+                    pause
                 }
             };
-            tokio::time::sleep(if soon { SOONEST } else { pause }).await;
+            tokio::time::sleep(pause).await;
         }
     }
 
-    /// Whether what is served was vouched for before this look: the API server learns of a new
-    /// bundle a moment after it is written.
-    async fn tend_own(&self, own: &Own, memory: &mut Memory) -> Result<bool, Error> {
+    async fn tend_own(&self, own: &Own, memory: &mut Memory) -> Result<Looked, Error> {
         let now = OffsetDateTime::now_utc();
         let signing = own.authorities(now).await?;
         let authorities = bundle::parse(signing.bundle().as_bytes());
@@ -175,18 +178,31 @@ impl Keeper {
             self.serve(signed.key, signed.expires);
             memory.served = Some(Served::Own { authorities, renew });
         }
-        Ok(vouched)
+        // The Secret's may be of before, when lifetimes were others.
+        let lifetimes = [
+            own.lifetimes.authority,
+            own.lifetimes.leaf,
+            signing.signing.lifetime(),
+        ];
+        let shortest = lifetimes.into_iter().min().unwrap_or_default();
+        let pause = (shortest / LOOKS).clamp(SOONEST, LATEST);
+        Ok(Looked { vouched, pause })
     }
 
-    /// The same with files.
-    async fn tend_files(&self, files: &Files, memory: &mut Memory) -> Result<bool, Error> {
+    async fn tend_files(&self, files: &Files, memory: &mut Memory) -> Result<Looked, Error> {
         let now = OffsetDateTime::now_utc();
-        let found = files.read(&self.entrances.names()[0]);
-        let authorities = match (&found, &memory.served) {
-            (Ok(found), _) => found.authorities.clone(),
+        let served = match &memory.served {
+            Some(Served::File { authorities, .. }) => Some(authorities.clone()),
+            Some(Served::Own { .. }) | None => None,
+        };
+        let (found, authorities) = match (files.read(&self.entrances.names()[0]), served) {
+            (Ok(found), _) => {
+                let authorities = found.authorities.clone();
+                (Ok(found), authorities)
+            }
             // What is served goes on being vouched for.
-            (Err(_), Some(Served::File { authorities, .. })) => authorities.clone(),
-            (Err(_), _) => return Ok(found.map(|_| false)?),
+            (Err(error), Some(authorities)) => (Err(error), authorities),
+            (Err(error), None) => return Err(error.into()),
         };
         let trust = self.trust().await?;
         let both = !files.injected;
@@ -212,7 +228,8 @@ impl Keeper {
             let name = self.configuration.name.clone();
             return Err(Error::NotInjected { name });
         }
-        Ok(vouched)
+        let pause = LOOK;
+        Ok(Looked { vouched, pause })
     }
 
     fn serve(&self, key: rustls::sign::CertifiedKey, expires: OffsetDateTime) {

@@ -8,13 +8,12 @@ use kube::{Api, Client};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::LAST_CALLS;
 use crate::certificate::leaf::Leaf;
 use crate::controller::Triggers;
-use crate::server::serve;
+use crate::server::{Ending, serve};
 use crate::source::Sources;
 use crate::webhook::Webhook;
 
@@ -57,7 +56,7 @@ impl Tasks {
         listener: TcpListener,
         leaf: &Arc<Leaf>,
         webhook: Webhook,
-        shutdown: CancellationToken,
+        ending: Ending,
     ) -> anyhow::Result<()> {
         let listener = listener.into_std()?;
         let tls = TlsAcceptor::from(Arc::new(leaf.server_config().context("TLS")?));
@@ -77,11 +76,11 @@ impl Tasks {
                 };
                 // Nobody can abort a thread: it has to end by itself.
                 let cut = async {
-                    shutdown.cancelled().await;
+                    ending.shutdown.cancelled().await;
                     tokio::time::sleep(LAST_CALLS).await;
                 };
                 tokio::select! {
-                    () = serve(listener, Some(tls), Arc::new(handler), shutdown.clone()) => {}
+                    () = serve(listener, Some(tls), Arc::new(handler), ending.clone()) => {}
                     () = cut => {}
                 }
             });

@@ -11,7 +11,6 @@ use stanza::choice::Expose;
 use time::OffsetDateTime;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::*;
@@ -20,6 +19,7 @@ use crate::certificate::authority::Authorities;
 use crate::certificate::leaf::Leaf;
 use crate::cluster::{Facts, ServiceFacts};
 use crate::injection::ExposeRule;
+use crate::server::{Ending, serve};
 
 const NAME: &str = "ws-operator.ws-operator.svc";
 
@@ -88,12 +88,7 @@ impl Server {
                 async move { webhook.handle(request).await }
             }
         };
-        let serving = crate::server::serve(
-            listener,
-            Some(tls),
-            Arc::new(handler),
-            CancellationToken::new(),
-        );
+        let serving = serve(listener, Some(tls), Arc::new(handler), Ending::default());
         Self {
             address,
             webhook,
