@@ -6,6 +6,7 @@
 //! client that is gone leaves the lane to deliver what arrived and the close; an app that is
 //! slow stops the reading from this one client.
 
+mod answered;
 mod lane;
 mod rate;
 mod socket;
@@ -17,15 +18,15 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
+use crate::callback::Transport;
 use crate::callback::event::{ClientMessage, OpenRequest};
-use crate::callback::{Action, Actions, Transport};
 use crate::connection::Connection;
 use crate::gateway::Admission;
 use crate::inbound::{self, Inbound};
 use crate::metrics::MessageType;
 use crate::read_buffer;
 use crate::ws::{self, CloseReason, Frame};
-use lane::{Lane, Step};
+use lane::Lane;
 use rate::Rate;
 use socket::{Read, Socket};
 
@@ -246,62 +247,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             reason,
         });
         self.socket.peer_closed();
-    }
-
-    // --- from the app ---
-
-    fn after_callback(&mut self, step: Step) {
-        match step {
-            Step::Answered(action, Some(actions)) => self.apply(action, *actions),
-            Step::Answered(_, None) => {}
-            Step::Lost => self.begin_close(&CloseReason::AppUnreachable),
-        }
-    }
-
-    fn apply(&mut self, action: Action, actions: Actions) {
-        let Actions {
-            replies,
-            failed,
-            close,
-            user,
-            namespace,
-            broadcast: _,
-        } = actions;
-        if action == Action::Open && (user.is_some() || namespace.is_some()) {
-            self.rename(user.as_deref(), namespace.as_deref());
-        }
-        for reply in replies {
-            self.gateway.metrics.sent(1, 0);
-            self.send(reply.into_bytes());
-        }
-        if failed && action == Action::Open {
-            self.begin_close(&CloseReason::OpenFailed);
-        }
-        if let Some(reason) = close {
-            self.begin_close(&reason);
-        }
-    }
-
-    fn rename(&self, user: Option<&str>, namespace: Option<&str>) {
-        if self.registered {
-            let id = self.connection.id;
-            self.gateway.registry.refile(id, user, namespace);
-        } else {
-            // Closing: nobody finds it any more, but the app still hears of it.
-            self.connection.rename(user, namespace);
-        }
-        if let Some(journal) = &self.gateway.journal {
-            journal.opened(&self.connection);
-        }
-    }
-
-    fn send(&self, frame: bytes::Bytes) {
-        self.connection.push(
-            frame,
-            1,
-            self.gateway.settings.limits.outbox.0,
-            &self.gateway.budget,
-        );
     }
 
     // --- the end ---

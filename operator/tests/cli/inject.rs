@@ -1,24 +1,8 @@
-//! The commands that need no cluster, as a person runs them.
-#![allow(
-    clippy::unwrap_used,
-    reason = "tests: an unexpected error is a failure"
-)]
-
-use std::io::Write;
-use std::process::{Command, Stdio};
+//! `inject` and `uninject`, on files and on stdin.
 
 use serde_json::{Value as Json, json};
 
-const MANIFEST: &str = "\
-metadata:
-  name: {{ .Release.Name }}
-entrances:
-- {name: chat, host: chat-svc, port: 80}
-options:
-  websocket:
-    port: {{ .Values.port | default 8888 }}
-    url: /ws/message
-";
+use crate::{objects, run};
 
 const WORKLOAD: &str = r#"
 apiVersion: ws.olares.com/v1alpha1
@@ -54,117 +38,6 @@ spec:
     spec: {containers: [{name: db, image: "db:1"}]}
 "#;
 
-struct Ran {
-    code: i32,
-    out: String,
-    said: String,
-}
-
-fn run(arguments: &[&str], input: &str) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ws-operator"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its arguments reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        said: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-fn objects(yaml: &str) -> Vec<Json> {
-    serde_saphyr::from_multiple(yaml).unwrap()
-}
-
-#[test]
-fn lint_is_silent_where_all_is_well() {
-    let ran = run(&["lint", "--name", "chat", "-"], MANIFEST);
-    assert_eq!((ran.code, ran.out.as_str()), (0, ""), "{}", ran.said);
-}
-
-#[test]
-fn lint_says_where_and_ends_with_1() {
-    let wrong = MANIFEST.replace("8888", "70000").replace("url:", "uri:");
-    let ran = run(&["lint", "--name", "chat", "-"], &wrong);
-    assert_eq!(ran.code, 1);
-    let lines: Vec<&str> = ran.out.lines().collect();
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.starts_with("-:7:11: error: options.websocket.port: 70000")),
-        "{lines:?}"
-    );
-    assert!(
-        lines
-            .iter()
-            .any(|line| line.starts_with("-:8:5: warning: options.websocket.uri")),
-        "{lines:?}"
-    );
-}
-
-#[test]
-fn lint_writes_json_and_sarif() {
-    let wrong = MANIFEST.replace("8888", "70000");
-    let ran = run(&["lint", "--name", "chat", "-o", "json", "-"], &wrong);
-    let found: Json = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(found[0]["line"], 7);
-    assert_eq!(found[0]["severity"], "error");
-
-    let ran = run(&["lint", "--name", "chat", "-o", "sarif", "-"], &wrong);
-    assert_eq!(ran.code, 1);
-    let sarif: Json = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(sarif["version"], "2.1.0");
-    let result = &sarif["runs"][0]["results"][0];
-    assert_eq!(result["level"], "error");
-    let place = &result["locations"][0]["physicalLocation"];
-    assert_eq!(place["region"], json!({"startLine": 7, "startColumn": 11}));
-}
-
-#[test]
-fn lint_reads_appmanifests() {
-    let object = "kind: AppManifest\nspec:\n  entrances: [{host: a}]\n  options:\n    websocket: {url: /ws, port: 0}\n";
-    let ran = run(&["lint", "-"], object);
-    assert!(
-        ran.out
-            .starts_with("-:5:33: error: spec.options.websocket.port: 0 is not allowed"),
-        "{}",
-        ran.out
-    );
-}
-
-#[test]
-fn a_charts_manifest_is_printed_for_kubectl() {
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("OlaresManifest.yaml", MANIFEST);
-    write("Chart.yaml", "name: chat\nversion: 1.0.0\n");
-    write("values.yaml", "port: 9000\n");
-    let chart = folder.path().to_str().unwrap();
-    let ran = run(&["manifest", chart, "--namespace", "rooms"], "");
-    assert_eq!(ran.code, 0, "{}", ran.said);
-    let object = &objects(&ran.out)[0];
-    assert_eq!(object["kind"], "AppManifest");
-    assert_eq!(
-        object["metadata"],
-        json!({"name": "chat", "namespace": "rooms"})
-    );
-    assert_eq!(object["spec"]["options"]["websocket"]["port"], 9000);
-
-    let without = run(&["manifest", "-"], "metadata: {name: chat}\n");
-    assert_eq!(without.code, 1);
-    assert!(
-        without.said.contains("asks for no WebSockets"),
-        "{}",
-        without.said
-    );
-}
-
 #[test]
 fn inject_decides_as_the_webhook_does() {
     let ran = run(&["inject"], WORKLOAD);
@@ -198,28 +71,6 @@ fn uninject_gives_the_objects_back() {
     let pod = &found[2]["spec"]["template"]["spec"];
     assert_eq!(pod["containers"].as_array().unwrap().len(), 1);
     assert_eq!(pod["volumes"], json!([]));
-}
-
-#[test]
-fn every_shell_has_completions() {
-    for shell in ["bash", "zsh", "fish"] {
-        let ran = run(&["completions", shell], "");
-        assert_eq!(ran.code, 0, "{}", ran.said);
-        assert!(ran.out.contains("uninject"), "{shell}");
-    }
-}
-
-#[test]
-fn it_is_a_kubectl_plugin_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let plugin = folder.path().join("kubectl-ws");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ws-operator"), &plugin).unwrap();
-    let output = Command::new(plugin)
-        .args(["lint", "--help"])
-        .output()
-        .unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
-    assert!(help.contains("Usage: kubectl ws lint"), "{help}");
 }
 
 /// As a person writes it who knows nothing of AppManifests.
@@ -362,45 +213,4 @@ fn what_is_written_anew_is_said() {
         ran.said
     );
     assert!(ran.out.contains("olares-ws-sidecar"), "{}", ran.out);
-}
-
-#[test]
-fn packaged_charts_are_read() {
-    let folder = tempfile::tempdir().unwrap();
-    let chart = folder.path().join("chat");
-    std::fs::create_dir_all(chart.join("i18n/de")).unwrap();
-    let write = |name: &str, text: &str| std::fs::write(chart.join(name), text).unwrap();
-    write("OlaresManifest.yaml", MANIFEST);
-    write("i18n/de/OlaresManifest.yaml", "no: manifest\n");
-    write("Chart.yaml", "name: chat\nversion: 1.0.0\n");
-    write("values.yaml", "port: 9000\n");
-    for format in ["ustar", "gnu", "pax"] {
-        let package = folder.path().join(format!("chat-{format}.tgz"));
-        let packed = Command::new("tar")
-            .args(["--create", "--gzip", "--format", format, "--file"])
-            .arg(&package)
-            .arg("--directory")
-            .arg(folder.path())
-            .arg("chat")
-            .status()
-            .unwrap();
-        assert!(packed.success());
-        let package = package.to_str().unwrap();
-        let ran = run(&["manifest", package], "");
-        assert_eq!(ran.code, 0, "{}", ran.said);
-        let object = &objects(&ran.out)[0];
-        assert_eq!(object["metadata"]["name"], "chat");
-        assert_eq!(object["spec"]["options"]["websocket"]["port"], 9000);
-        assert_eq!(run(&["lint", package], "").out, "");
-    }
-    std::fs::write(folder.path().join("broken.tgz"), "no package").unwrap();
-    let ran = run(
-        &["lint", folder.path().join("broken.tgz").to_str().unwrap()],
-        "",
-    );
-    assert!(
-        ran.code != 0 && ran.said.contains("not a packaged chart"),
-        "{}",
-        ran.said
-    );
 }

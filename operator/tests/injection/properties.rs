@@ -1,0 +1,140 @@
+//! What holds for any pod and any stanza.
+
+use k8s_openapi::api::core::v1::Pod;
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+use ws_operator::injection::{self, Decision};
+
+use crate::support::{app, decide, injected, patched, pod_with, rules};
+
+fn container() -> impl Strategy<Value = Json> {
+    (
+        "[a-z]{1,8}",
+        proptest::option::of(1024u16..40000),
+        any::<bool>(),
+    )
+        .prop_map(|(name, port, hook)| {
+            let mut container = json!({"name": name, "image": "app:1"});
+            if let Some(port) = port {
+                container["ports"] = json!([{"containerPort": port}]);
+            }
+            // Of a Kubernetes that our types do not know yet.
+            container["laterField"] = json!({"deep": [{"port": port}, null]});
+            if hook {
+                container["lifecycle"] = json!({"preStop": {"exec": {"command": ["sh"]}}});
+            }
+            container
+        })
+}
+
+fn any_pod() -> impl Strategy<Value = Json> {
+    let containers = proptest::collection::vec(container(), 1..4);
+    let inits = proptest::option::of(proptest::collection::vec(container(), 0..3));
+    let volumes = proptest::option::of(proptest::collection::vec("[a-z]{1,8}", 0..3));
+    let annotations = proptest::option::of(proptest::collection::btree_map(
+        "[a-z]{1,8}",
+        "[ -~]{0,8}",
+        0..3,
+    ));
+    (containers, inits, volumes, annotations).prop_map(
+        |(containers, inits, volumes, annotations)| {
+            let mut pod = pod_with("/spec/containers", json!(containers));
+            pod["laterField"] = json!(true);
+            pod["spec"]["laterField"] = json!({"deep": [1, 2]});
+            pod["metadata"]["laterField"] = json!("x");
+            if let Some(inits) = inits {
+                pod["spec"]["initContainers"] = json!(inits);
+            }
+            if let Some(volumes) = volumes {
+                let volumes: Vec<_> = volumes
+                    .iter()
+                    .map(|name| json!({"name": name, "emptyDir": {}}))
+                    .collect();
+                pod["spec"]["volumes"] = json!(volumes);
+            }
+            if let Some(annotations) = annotations {
+                pod["metadata"]["annotations"] = json!(annotations);
+            }
+            pod
+        },
+    )
+}
+
+fn any_stanza() -> impl Strategy<Value = Json> {
+    (1u16..40000, any::<bool>(), any::<bool>()).prop_map(|(port, native, hold)| {
+        json!({
+            "url": "/ws", "port": port, "sidecar": if native { "native" } else { "container" },
+            "drain": {"holdApp": hold},
+        })
+    })
+}
+
+proptest! {
+    #[test]
+    fn injecting_twice_is_injecting_once(raw in any_pod(), websocket in any_stanza()) {
+        let once = injected(&raw, &websocket);
+        let mut twice = once.clone();
+        let app = app(&websocket);
+        decide(&once, &app, |decision| match decision {
+            Decision::AlreadyCurrent(injection) => injection::inject_pod(&mut twice, &injection, &rules()),
+            other => panic!("{other:?}"),
+        });
+        prop_assert_eq!(once, twice);
+    }
+
+    /// As the API server applies it: to the raw pod.
+    #[test]
+    fn what_our_types_do_not_know_survives(raw in any_pod(), websocket in any_stanza()) {
+        let once = patched(&raw, &websocket);
+        prop_assert_eq!(&once["laterField"], &raw["laterField"]);
+        for part in ["spec", "metadata"] {
+            prop_assert_eq!(&once[part]["laterField"], &raw[part]["laterField"]);
+        }
+        for (key, value) in raw["spec"].as_object().unwrap() {
+            let found = &once["spec"][key];
+            prop_assert!(["containers", "initContainers", "volumes"].contains(&key.as_str()) || found == value);
+        }
+        prop_assert_eq!(patched(&once, &websocket), once);
+    }
+
+    #[test]
+    fn the_patch_leaves_the_apps_containers_untouched(raw in any_pod(), websocket in any_stanza()) {
+        let mut after = raw.clone();
+        let typed: Pod = serde_json::from_value(raw.clone()).unwrap();
+        let patch = injection::patch(&typed, &injected(&raw, &websocket)).unwrap();
+        json_patch::patch(&mut after, &patch).unwrap();
+        let hold = websocket["drain"]["holdApp"] == true;
+        for list in ["containers", "initContainers", "volumes"] {
+            let (before, after) = (items(&raw, list), items(&after, list));
+            prop_assert!(after.len() <= before.len() + 1);
+            for (index, item) in before.iter().enumerate() {
+                let mut found = after[index].clone();
+                if hold && list == "containers" && item.get("lifecycle").is_none() {
+                    prop_assert!(found["lifecycle"]["preStop"]["sleep"]["seconds"].is_u64());
+                    found.as_object_mut().unwrap().remove("lifecycle");
+                }
+                prop_assert_eq!(item, &found);
+            }
+        }
+    }
+
+    #[test]
+    fn a_changed_stanza_replaces_the_gateway(raw in any_pod(), first in any_stanza(), second in any_stanza()) {
+        let once = serde_json::to_value(injected(&raw, &first)).unwrap();
+        let mut typed: Pod = serde_json::from_value(once).unwrap();
+        let app = app(&second);
+        decide(&typed.clone(), &app, |decision| {
+            if let Decision::Inject(injection) = decision {
+                injection::inject_pod(&mut typed, &injection, &rules());
+            }
+        });
+        let spec = typed.spec.as_ref().unwrap();
+        let gateways = ws_operator::shape::containers(spec)
+            .filter(|container| container.name == "olares-ws-sidecar");
+        prop_assert_eq!(gateways.count(), 1);
+    }
+}
+
+fn items(pod: &Json, list: &str) -> Vec<Json> {
+    pod["spec"][list].as_array().cloned().unwrap_or_default()
+}

@@ -1,0 +1,137 @@
+//! The head of an answer: what it says of the body, and of the connection. Parsing is httparse's.
+
+use std::time::{Duration, SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::{Malformed, Response, Want};
+use crate::callback::answer;
+
+const MAX_HEADERS: usize = 100;
+
+#[derive(Debug)]
+pub(super) struct Head {
+    pub(super) response: Response,
+    pub(super) framing: Framing,
+    pub(super) keeps_body: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Framing {
+    Length(usize),
+    Chunked,
+    UntilEnd,
+}
+
+impl Head {
+    /// The final head in `bytes` and where its body begins; interim ones (1xx) are passed over.
+    pub(super) fn parse(bytes: &[u8], want: Want) -> Result<Option<(Self, usize)>, Malformed> {
+        let mut start = 0;
+        loop {
+            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+            let mut parsed = httparse::Response::new(&mut headers);
+            let status = parsed
+                .parse(&bytes[start..])
+                .map_err(|_| Malformed("not HTTP"))?;
+            let httparse::Status::Complete(len) = status else {
+                return Ok(None);
+            };
+            start += len;
+            let head = Self::new(&parsed, want)?;
+            let interim = head.response.status.is_informational()
+                && head.response.status != StatusCode::SWITCHING_PROTOCOLS;
+            if !interim {
+                return Ok(Some((head, start)));
+            }
+        }
+    }
+
+    fn new(parsed: &httparse::Response<'_, '_>, want: Want) -> Result<Self, Malformed> {
+        let status = StatusCode::from_u16(parsed.code.unwrap_or_default());
+        let mut response = Response {
+            status: status.map_err(|_| Malformed("bad status"))?,
+            reusable: parsed.version == Some(1),
+            ..Response::default()
+        };
+        let (mut length, mut chunked) = (None, false);
+        let mut keeps_body = want == Want::Everything;
+        for header in parsed.headers.iter() {
+            let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+            let text = || str::from_utf8(header.value).unwrap_or_default().trim();
+            if is("content-length") {
+                let value = text()
+                    .parse()
+                    .map_err(|_| Malformed("bad Content-Length"))?;
+                if length.is_some_and(|before| before != value) {
+                    return Err(Malformed("two lengths"));
+                }
+                length = Some(value);
+            } else if is("transfer-encoding") {
+                chunked = text().to_ascii_lowercase().ends_with("chunked");
+            } else if is("connection") {
+                let mut tokens = text().split(',').map(str::trim);
+                response.reusable &= !tokens.any(|token| token.eq_ignore_ascii_case("close"));
+            } else if is("content-type") {
+                keeps_body |= acts(text());
+            } else if is("retry-after") && response.status == StatusCode::SERVICE_UNAVAILABLE {
+                response.retry_after = retry_after(text());
+            }
+            if want == Want::Everything {
+                append(&mut response.headers, header);
+            }
+        }
+        // RFC 9112 §6.3, in its order.
+        let bodiless = response.status.is_informational()
+            || matches!(
+                response.status,
+                StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED
+            );
+        let framing = match length {
+            _ if bodiless => Framing::Length(0),
+            _ if chunked => Framing::Chunked,
+            Some(length) => Framing::Length(length),
+            None => Framing::UntilEnd,
+        };
+        response.reusable &= framing != Framing::UntilEnd;
+        Ok(Self {
+            response,
+            framing,
+            keeps_body,
+        })
+    }
+}
+
+fn append(headers: &mut HeaderMap, header: &httparse::Header<'_>) {
+    let name = HeaderName::from_bytes(header.name.as_bytes());
+    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(header.value)) {
+        headers.append(name, value);
+    }
+}
+
+fn acts(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default();
+    essence.trim().eq_ignore_ascii_case(answer::CONTENT_TYPE)
+}
+
+/// RFC 9110 §10.2.3: seconds, or a date.
+fn retry_after(value: &str) -> Option<Duration> {
+    value.parse().ok().map(Duration::from_secs).or_else(|| {
+        let when = httpdate::parse_http_date(value).ok()?;
+        Some(when.duration_since(SystemTime::now()).unwrap_or_default())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_in_both_spellings() {
+        assert_eq!(retry_after("3"), Some(Duration::from_secs(3)));
+        assert_eq!(
+            retry_after("Wed, 21 Oct 2015 07:28:00 GMT"),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(retry_after("soon"), None);
+    }
+}
