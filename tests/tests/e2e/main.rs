@@ -133,6 +133,7 @@ fn alone_in_this_order() -> Vec<Trial> {
         roll::after_another_gateway_image,
         certificates::ones_own_are_replaced_without_a_failed_admission,
         trust::certificates_that_live_for_seconds,
+        trust::rollouts_of_the_operator,
         chaos::everything_at_once,
         upgrade::helm_test_opens_a_websocket,
         upgrade::crds_upgrade_with_the_chart,

@@ -15,8 +15,11 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Api;
 use serde_json::json;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 
+/// The operator's own, one after the other.
+const ROLLOUTS: usize = 3;
+const CREATORS: usize = 4;
 /// New authorities after the first.
 const ROTATIONS: usize = 3;
 const PAUSE: Duration = Duration::from_millis(25);
@@ -40,6 +43,59 @@ pub(crate) async fn certificates_that_live_for_seconds(namespace: Arc<Namespace>
     );
     ensure!(asked > 300, "only {asked} pods");
     eprintln!("\ne2e: {asked} pods over {ROTATIONS} rotations, each with a gateway");
+    Ok(())
+}
+
+/// As an upgrade does it: replicas go while the API server asks them all the time.
+pub(crate) async fn rollouts_of_the_operator(namespace: Arc<Namespace>) -> Result<()> {
+    let small = Small::deployment("small");
+    apply(&namespace, &[small.service(), small.manifest(&json!({}))])?;
+    manifest::wait_for(&namespace, "small", "Accepted", "True").await?;
+    let mut creating = Vec::new();
+    for _ in 0..CREATORS {
+        creating.push(Creating::start(&namespace, &small).await?);
+    }
+    let outcome = rollouts().await;
+    let (mut asked, mut bare) = (0, Vec::new());
+    for one in creating {
+        let (more, without) = one.stop().await?;
+        asked += more;
+        bare.extend(without);
+    }
+    outcome?;
+    ensure!(
+        bare.is_empty(),
+        "of {asked} pods {} were admitted without a gateway: {bare:#?}",
+        bare.len()
+    );
+    ensure!(asked > 300, "only {asked} pods");
+    eprintln!("\ne2e: {asked} pods over {ROLLOUTS} rollouts, each with a gateway");
+    Ok(())
+}
+
+/// Until the last pod of before is gone.
+async fn rollouts() -> Result<()> {
+    for _ in 0..ROLLOUTS {
+        let before = operator::pods()?;
+        spawn_blocking(|| {
+            let place = ["-n", operator::NAMESPACE, "rollout"];
+            kubectl(
+                place
+                    .into_iter()
+                    .chain(["restart", "deployment/ws-operator"]),
+            )?;
+            let patience = ["status", "deployment/ws-operator", "--timeout=2m"];
+            kubectl(place.into_iter().chain(patience))
+        })
+        .await??;
+        until("the pods of before to be gone", || async {
+            let place = ["-n", operator::NAMESPACE, "get", "pods", "-o", "name"];
+            let now = spawn_blocking(move || kubectl(place)).await??;
+            let gone = !before.iter().any(|pod| now.contains(pod));
+            Ok(Look::when(gone, (), now))
+        })
+        .await?;
+    }
     Ok(())
 }
 
