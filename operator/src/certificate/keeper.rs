@@ -86,6 +86,13 @@ struct Looked {
     pause: Duration,
 }
 
+impl Looked {
+    fn new(vouched: bool, pause: Duration) -> Self {
+        let pause = if vouched { pause } else { SOONEST };
+        Self { vouched, pause }
+    }
+}
+
 /// What the API server trusts.
 struct Trust {
     installed: Present,
@@ -131,14 +138,10 @@ impl Keeper {
             pause = match outcome {
                 Ok(looked) => {
                     said.clear();
-                    if looked.vouched {
-                        self.trusted.send_replace(true);
-                    }
-                    if looked.vouched {
-                        looked.pause
-                    } else {
-                        SOONEST
-                    }
+                    self.trusted.send_if_modified(|trusted| {
+                        looked.vouched && !std::mem::replace(trusted, true)
+                    });
+                    looked.pause
                 }
                 Err(Error::Overtaken { .. }) => SOONEST,
                 Err(error) => {
@@ -185,8 +188,10 @@ impl Keeper {
             signing.signing.lifetime(),
         ];
         let shortest = lifetimes.into_iter().min().unwrap_or_default();
-        let pause = (shortest / LOOKS).clamp(SOONEST, LATEST);
-        Ok(Looked { vouched, pause })
+        Ok(Looked::new(
+            vouched,
+            (shortest / LOOKS).clamp(SOONEST, LATEST),
+        ))
     }
 
     async fn tend_files(&self, files: &Files, memory: &mut Memory) -> Result<Looked, Error> {
@@ -228,8 +233,7 @@ impl Keeper {
             let name = self.configuration.name.clone();
             return Err(Error::NotInjected { name });
         }
-        let pause = LOOK;
-        Ok(Looked { vouched, pause })
+        Ok(Looked::new(vouched, LOOK))
     }
 
     fn serve(&self, key: rustls::sign::CertifiedKey, expires: OffsetDateTime) {
