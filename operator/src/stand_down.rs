@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{
@@ -17,6 +16,7 @@ use serde_json::json;
 use tracing::info;
 
 use crate::api::AppManifest;
+use crate::certificate::configuration::Configuration;
 use crate::certificate::entrances;
 use crate::cluster::{Facts, ServiceFacts};
 use crate::controller::Retarget;
@@ -61,8 +61,11 @@ pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
         .context("no way to an API server")?;
     // An operator at work would lead the entrances to the gateways again.
     stop(&client, &settings).await?;
-    let configurations: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    entrances::clear(&configurations, &settings.entrance_configuration)
+    let configuration = Configuration {
+        api: Api::all(client.clone()),
+        name: settings.entrance_configuration.clone(),
+    };
+    entrances::clear(&configuration)
         .await
         .context("cannot clear the webhook configuration")?;
     let params = ListParams::default().labels(names::ROUTED);

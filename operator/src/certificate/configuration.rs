@@ -64,17 +64,18 @@ impl Configuration {
             .iter()
             .map(|one| json!({"name": one.name, "clientConfig": {"caBundle": encoded}}))
             .collect();
-        self.apply(webhooks, present.version.as_deref()).await?;
+        self.apply(webhooks, Some(present)).await?;
         info!(configuration = self.name, "caBundle written");
         Ok(())
     }
 
-    /// `version`: the one that must still be there.
+    /// `onto`: what must still be there.
     pub(super) async fn apply(
         &self,
         webhooks: Vec<Json>,
-        version: Option<&str>,
+        onto: Option<&Present>,
     ) -> kube::Result<()> {
+        let version = onto.and_then(|present| present.version.as_ref());
         let metadata = version.map_or_else(|| json!({}), |one| json!({"resourceVersion": one}));
         let body = json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
@@ -105,9 +106,5 @@ impl Present {
         self.webhooks
             .iter()
             .all(|webhook| authorities.iter().all(|one| webhook.bundle.contains(one)))
-    }
-
-    pub(super) fn version(&self) -> Option<&str> {
-        self.version.as_deref()
     }
 }

@@ -7,8 +7,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use kube::Api;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value as Json, json};
 use tracing::info;
@@ -51,9 +49,7 @@ impl Entrances {
             return Ok(());
         }
         let webhooks = wanted.into_iter().collect();
-        self.configuration
-            .apply(webhooks, present.version())
-            .await?;
+        self.configuration.apply(webhooks, Some(present)).await?;
         info!(
             ?namespaces,
             "pods of these namespaces need an answer of ours"
@@ -86,12 +82,8 @@ impl Entrances {
 }
 
 /// No pod needs an answer of ours any more.
-pub async fn clear(
-    configurations: &Api<MutatingWebhookConfiguration>,
-    name: &str,
-) -> kube::Result<()> {
-    let (api, name) = (configurations.clone(), name.to_owned());
-    Configuration { api, name }.apply(Vec::new(), None).await
+pub async fn clear(configuration: &Configuration) -> kube::Result<()> {
+    configuration.apply(Vec::new(), None).await
 }
 
 /// Whether the entry is there with the wanted bundle and namespaces.

@@ -138,9 +138,9 @@ impl Keeper {
             pause = match outcome {
                 Ok(looked) => {
                     said.clear();
-                    self.trusted.send_if_modified(|trusted| {
-                        looked.vouched && !std::mem::replace(trusted, true)
-                    });
+                    if looked.vouched {
+                        self.trusted.send_replace(true);
+                    }
                     looked.pause
                 }
                 Err(Error::Overtaken { .. }) => SOONEST,

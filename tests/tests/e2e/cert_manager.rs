@@ -74,15 +74,9 @@ async fn beside_it(namespace: &Namespace, routed: &Namespace) -> Result<()> {
         all.push((place, one.stop().await?));
     }
     outcome?;
-    for (place, (asked, bare)) in all {
-        ensure!(
-            bare.is_empty(),
-            "of {asked} pods in {} {} were refused or had no gateway: {bare:#?}",
-            place.name,
-            bare.len()
-        );
-        ensure!(asked > 100, "only {asked} pods");
-        eprintln!("\ne2e: {asked} pods over two changes of certificates, each with a gateway");
+    for (place, created) in all {
+        let checked = created.all_with_a_gateway(100, "two changes of certificates");
+        checked.with_context(|| place.name.clone())?;
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use serde_json::json;
 use stanza::env;
 
 use crate::alone::{kill, leader, operator_ready};
-use crate::trust::{self, Creating};
+use crate::trust::{self, Created, Creating};
 
 const APPS: usize = 5;
 const LASTS: Duration = Duration::from_mins(1);
@@ -82,8 +82,8 @@ pub(crate) async fn everything_at_once(namespace: Arc<Namespace>) -> Result<()> 
         "the Helm release has no gateway"
     );
 
-    let (asked, strange) = creating.stop().await?;
-    let refused: Vec<_> = strange
+    let Created { asked, bare } = creating.stop().await?;
+    let refused: Vec<_> = bare
         .iter()
         .filter(|words| words.contains("refused"))
         .collect();
@@ -94,7 +94,7 @@ pub(crate) async fn everything_at_once(namespace: Arc<Namespace>) -> Result<()> 
     );
     eprintln!(
         "\ne2e: none of {asked} pods was refused; {} came in without a gateway",
-        strange.len()
+        bare.len()
     );
     for place in [&namespace, &helm] {
         none_failed(place).await?;

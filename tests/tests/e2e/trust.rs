@@ -33,17 +33,10 @@ pub(crate) async fn certificates_that_live_for_seconds(namespace: Arc<Namespace>
 
     let creating = Creating::start(&namespace, &small).await?;
     let outcome = rotations(&namespace).await;
-    let (asked, bare) = creating.stop().await?;
+    let created = creating.stop().await?;
     outcome?;
     operator::install()?;
-    ensure!(
-        bare.is_empty(),
-        "of {asked} pods {} were admitted without a gateway: {bare:#?}",
-        bare.len()
-    );
-    ensure!(asked > 300, "only {asked} pods");
-    eprintln!("\ne2e: {asked} pods over {ROTATIONS} rotations, each with a gateway");
-    Ok(())
+    created.all_with_a_gateway(300, &format!("{ROTATIONS} rotations"))
 }
 
 /// As an upgrade does it: replicas go while the API server asks them all the time.
@@ -56,21 +49,14 @@ pub(crate) async fn rollouts_of_the_operator(namespace: Arc<Namespace>) -> Resul
         creating.push(Creating::start(&namespace, &small).await?);
     }
     let outcome = rollouts().await;
-    let (mut asked, mut bare) = (0, Vec::new());
+    let mut all = Created::default();
     for one in creating {
-        let (more, without) = one.stop().await?;
-        asked += more;
-        bare.extend(without);
+        let Created { asked, bare } = one.stop().await?;
+        all.asked += asked;
+        all.bare.extend(bare);
     }
     outcome?;
-    ensure!(
-        bare.is_empty(),
-        "of {asked} pods {} were admitted without a gateway: {bare:#?}",
-        bare.len()
-    );
-    ensure!(asked > 300, "only {asked} pods");
-    eprintln!("\ne2e: {asked} pods over {ROLLOUTS} rollouts, each with a gateway");
-    Ok(())
+    all.all_with_a_gateway(300, &format!("{ROLLOUTS} rollouts"))
 }
 
 /// Until the last pod of before is gone.
@@ -144,7 +130,29 @@ async fn rotations(namespace: &Namespace) -> Result<()> {
 /// Creates the app's pods without end, as dry runs.
 pub(crate) struct Creating {
     stop: Arc<AtomicBool>,
-    task: JoinHandle<(usize, Vec<String>)>,
+    task: JoinHandle<Created>,
+}
+
+#[derive(Default)]
+pub(crate) struct Created {
+    pub(crate) asked: usize,
+    /// What became of those without a gateway.
+    pub(crate) bare: Vec<String>,
+}
+
+impl Created {
+    /// And more than so many, while that happened.
+    pub(crate) fn all_with_a_gateway(&self, count: usize, what: &str) -> Result<()> {
+        let Self { asked, bare } = self;
+        ensure!(
+            bare.is_empty(),
+            "of {asked} pods {} were refused or had no gateway: {bare:#?}",
+            bare.len()
+        );
+        ensure!(*asked > count, "only {asked} pods");
+        eprintln!("\ne2e: {asked} pods over {what}, each with a gateway");
+        Ok(())
+    }
 }
 
 impl Creating {
@@ -168,24 +176,24 @@ impl Creating {
         let namespace = Namespace::of(&namespace.name).await?;
         let started = Instant::now();
         let task = tokio::spawn(async move {
-            let (mut asked, mut bare) = (0, Vec::new());
+            let mut created = Created::default();
             while !stopped.load(Ordering::Relaxed) {
-                asked += 1;
+                created.asked += 1;
                 let words = match create(&namespace, &pod).await {
                     Ok(answer) if answer.is_injected() => None,
                     Ok(answer) => Some(answer.0),
                     Err(error) => Some(format!("refused: {error:#}")),
                 };
-                bare.extend(words.map(|words| format!("{:?}: {words}", started.elapsed())));
+                let line = words.map(|words| format!("{:?}: {words}", started.elapsed()));
+                created.bare.extend(line);
                 tokio::time::sleep(PAUSE).await;
             }
-            (asked, bare)
+            created
         });
         Ok(Self { stop, task })
     }
 
-    /// How many, and what became of those without a gateway.
-    pub(crate) async fn stop(self) -> Result<(usize, Vec<String>)> {
+    pub(crate) async fn stop(self) -> Result<Created> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(self.task.await?)
     }
