@@ -1,15 +1,22 @@
 //! The AppManifest: the one object that everything downstream of the sources reads.
 
+mod bounded;
+
 use std::borrow::Cow;
 
 use kube::CustomResource;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
+
+use bounded::Bounded;
+
+/// Of an AppManifest's spec; an OlaresManifest is a tenth of it.
+pub const LONGEST_SPEC: usize = 256 << 10;
 
 /// An OlaresManifest document as it stands. The schema is open: the operator validates, and
 /// says in the status what is wrong.
-#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize)]
 #[kube(
     group = "ws.olares.com",
     version = "v1alpha1",
@@ -31,6 +38,19 @@ use serde_json::{Map, Value as Json};
 #[serde(transparent)]
 pub struct AppManifestSpec {
     pub document: Map<String, Json>,
+    /// It is over [`LONGEST_SPEC`], and `document` a part of it.
+    #[serde(skip)]
+    pub too_long: bool,
+}
+
+impl<'de> Deserialize<'de> for AppManifestSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Bounded { map, too_long } = Bounded::deserialize(deserializer, LONGEST_SPEC)?;
+        Ok(Self {
+            document: map,
+            too_long,
+        })
+    }
 }
 
 impl JsonSchema for AppManifestSpec {

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use stanza::problem::{Problems, Report};
 use stanza::{Entrance, Manifest, WebSocket};
 
-use crate::api::{AppManifest, AppManifestStatus};
+use crate::api::{AppManifest, AppManifestStatus, LONGEST_SPEC};
 use crate::ask;
 use crate::names;
 use crate::reason::Reason;
@@ -82,7 +82,11 @@ impl App {
         let id = AppId::new(&object.namespace().unwrap_or_default(), &object.name_any());
         let source = object.labels().get(names::SOURCE).cloned();
         let by_label = source.as_deref() == Some(pod_label::SOURCE);
-        let (mut stanza, mut warnings) = Stanza::read(&id, &object.spec.document);
+        let (mut stanza, mut warnings) = if object.spec.too_long {
+            (Stanza::too_long(&id), Problems::default())
+        } else {
+            Stanza::read(&id, &object.spec.document)
+        };
         if by_label {
             // Who wrote an annotation never saw the AppManifest that was made of it.
             stanza = stanza.places(ask::annotation);
@@ -177,6 +181,19 @@ impl Stanza {
 }
 
 impl Stanza {
+    fn too_long(id: &AppId) -> Self {
+        let mut report = Report::new(&format!("AppManifest {id}"));
+        let message = format!(
+            "it is over {} KiB; metadata, entrances and options.websocket are all that is read",
+            LONGEST_SPEC >> 10
+        );
+        report.error(None, "spec", message);
+        Self::Invalid {
+            problems: report.finish(),
+            service: None,
+        }
+    }
+
     /// Problems with their fields called otherwise.
     fn places(self, place: impl Fn(&str) -> Option<String>) -> Self {
         match self {

@@ -21,6 +21,7 @@ use crate::api::AppManifest;
 use crate::reason;
 use crate::run::run;
 use crate::settings::Settings;
+use crate::source::helm_release::reader;
 use crate::stand_down::{StandDown, stand_down};
 
 /// WebSockets for any app on Kubernetes.
@@ -55,6 +56,9 @@ enum Command {
     Completions {
         shell: clap_complete::Shell,
     },
+    /// Read one Helm release from standard input: what `run` starts for each
+    #[command(name = reader::COMMAND, hide = true)]
+    ReadRelease,
 }
 
 /// kubectl runs a program of this name as `kubectl ws`.
@@ -83,6 +87,10 @@ impl Cli {
             }
             Command::StandDown(settings) => {
                 stand_down(settings).await?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            Command::ReadRelease => {
+                reader::main()?;
                 return Ok(ExitCode::SUCCESS);
             }
             Command::Doctor(arguments) => doctor::run(&arguments).await?,

@@ -112,6 +112,10 @@ reasons! {
     /// which): the source writes it again as it was. Change the chart or the workload that it comes
     /// from; or remove that label, and the AppManifest is yours.
     SourceOwned = "source-owned", Warning;
+    /// A Helm release is no release, unpacks to more than 8 MiB, or makes its reader use too much:
+    /// it is skipped until it changes, and what was made of it before stays as it is. The Event on
+    /// the release's Secret says why. Write the AppManifest yourself instead.
+    ReleaseUnreadable = "release-unreadable", Warning;
     /// Some pods of the entrance are not ready yet.
     PodsNotReady = "pods-not-ready", Quiet;
     /// No pod of the entrance may have the gateway; the pods' own reasons are in the message.

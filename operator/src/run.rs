@@ -22,7 +22,7 @@ use crate::certificate::leaf::Leaf;
 use crate::certificate::own::Own;
 use crate::cluster::{Cluster, chain};
 use crate::controller::{Controller, Repairs, Triggers};
-use crate::events;
+use crate::events::{self, Notices};
 use crate::injection::Rules;
 use crate::lease::Lease;
 use crate::metrics::{Metrics, Watched};
@@ -73,7 +73,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         notices: notices.clone(),
         leading: lease.leading(),
     });
-    let sources = sources(&client, &triggers, &settings.sources, &platform);
+    let sources = sources(&client, &triggers, &notices, &settings.sources, &platform);
     let ending = Ending::default();
     let mut tasks = Tasks::default();
 
@@ -186,6 +186,7 @@ fn lease(client: &Client, settings: &Settings) -> Lease {
 fn sources(
     client: &Client,
     triggers: &Triggers,
+    notices: &Notices,
     settings: &SourceSettings,
     platform: &Platform,
 ) -> Sources {
@@ -197,7 +198,10 @@ fn sources(
     Sources {
         helm: settings
             .helm_releases
-            .then(|| HelmReleases::new(writer(helm_release::SOURCE), &settings.helm_namespaces))
+            .then(|| {
+                let writer = writer(helm_release::SOURCE);
+                HelmReleases::new(writer, notices.clone(), &settings.helm_namespaces)
+            })
             .map(Arc::new),
         labels: settings
             .pod_labels

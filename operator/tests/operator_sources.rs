@@ -35,7 +35,7 @@ fn context() -> Json {
         "admin": "alice", "bfl": {"username": "alice"}, "isAdmin": false, "port": 8080,
         "olaresEnv": {}, "ws": {"port": 8888, "path": "/ws/message", "secure": false},
     });
-    excerpt::context("templated", "templated-alice", 1, &chart, &values)
+    excerpt::context("templated", "templated-alice", 1, &chart, values)
 }
 
 #[test]

@@ -40,7 +40,13 @@ impl Excerpt {
                 .and_then(|root| pick(&root));
             return Self::found(root, report);
         }
-        let rendered = template::render(text, context);
+        let rendered = match template::render(text, context) {
+            Ok(rendered) => rendered,
+            Err(too_much) => {
+                report.error(None, "", too_much.to_string());
+                return Self::found(None, report);
+            }
+        };
         let outline = Outline::of(&rendered);
         for unknown in outline.doubts() {
             report.error(Some(unknown.position), "", cannot(unknown));
@@ -66,13 +72,15 @@ impl Excerpt {
 
 /// What a template's dot means in a release: `values` are the chart's own with the user's over
 /// them, `chart` is Chart.yaml.
-pub fn context(name: &str, namespace: &str, revision: u64, chart: &Json, values: &Json) -> Json {
+pub fn context(name: &str, namespace: &str, revision: u64, chart: &Json, values: Json) -> Json {
     let text = |key: &str| chart.get(key).cloned().unwrap_or(Json::Null);
-    serde_json::json!({
-        "Values": values,
+    let mut context = serde_json::json!({
         "Release": {"Name": name, "Namespace": namespace, "Revision": revision, "Service": "Helm"},
         "Chart": {"Name": text("name"), "Version": text("version"), "AppVersion": text("appVersion")},
-    })
+    });
+    // Moved and not copied: they may be large.
+    context["Values"] = values;
+    context
 }
 
 /// `over` wins; a null in it takes a value away, as in Helm.

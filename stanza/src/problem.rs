@@ -34,7 +34,13 @@ pub struct Problems(Vec<Problem>);
 pub struct Report {
     source: String,
     problems: Vec<Problem>,
+    /// How many more there are, and the gravest of them.
+    left_out: usize,
+    gravest: Severity,
 }
+
+/// Problems of one document; more help nobody.
+const MOST: usize = 100;
 
 // === impl Problems ===
 
@@ -123,6 +129,8 @@ impl Report {
         Self {
             source: source.to_owned(),
             problems: Vec::new(),
+            left_out: 0,
+            gravest: Severity::Warning,
         }
     }
 
@@ -146,7 +154,16 @@ impl Report {
         self.error(error.position, "", format!("not valid YAML: {error}"));
     }
 
-    pub fn finish(self) -> Problems {
+    pub fn finish(mut self) -> Problems {
+        if self.left_out > 0 {
+            self.problems.push(Problem {
+                severity: self.gravest,
+                source: self.source,
+                position: None,
+                path: String::new(),
+                message: format!("there are {} more problems", self.left_out),
+            });
+        }
         Problems(self.problems)
     }
 
@@ -157,6 +174,11 @@ impl Report {
         path: &str,
         message: String,
     ) {
+        if self.problems.len() >= MOST {
+            self.left_out += 1;
+            self.gravest = self.gravest.max(severity);
+            return;
+        }
         let source = self.source.clone();
         self.problems.push(Problem {
             severity,
@@ -165,5 +187,25 @@ impl Report {
             path: path.to_owned(),
             message,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_hundred_they_are_counted() {
+        let mut report = Report::new("x");
+        for _ in 0..MOST {
+            report.warn(None, "", "odd");
+        }
+        report.error(None, "", "wrong");
+        report.warn(None, "", "odd");
+        let problems = report.finish();
+        assert_eq!(problems.iter().count(), MOST + 1);
+        assert!(problems.has_errors());
+        let last = problems.iter().last().map(Problem::to_string);
+        assert_eq!(last.as_deref(), Some("x: error: there are 2 more problems"));
     }
 }

@@ -9,7 +9,7 @@ mod parse;
 use serde_json::Value as Json;
 
 use crate::node::Position;
-use evaluate::Scope;
+use evaluate::{MOST_STEPS, Scope};
 use parse::{Branch, Piece};
 
 /// Around the number of an expression whose value is not known.
@@ -39,13 +39,31 @@ pub struct Unknown {
     pub body: String,
 }
 
+/// Bytes of a template, and of what it renders to.
+const LONGEST: usize = 1 << 20;
+
+/// Why a template is not rendered: whoever wrote it may be a stranger, and a manifest is a page
+/// or two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TooMuch {
+    #[error("the template is over 1 MiB")]
+    Template,
+    #[error("the template renders to more than 1 MiB")]
+    Rendering,
+    #[error("the template takes more than {MOST_STEPS} steps to render")]
+    Steps,
+}
+
 /// Whether `text` has anything to render.
 pub fn is_template(text: &str) -> bool {
     text.contains("{{")
 }
 
 /// `context` is what the dot means: `{"Values": …, "Release": …, "Chart": …}`.
-pub fn render(text: &str, context: &Json) -> Rendered {
+pub fn render(text: &str, context: &Json) -> Result<Rendered, TooMuch> {
+    if text.len() > LONGEST {
+        return Err(TooMuch::Template);
+    }
     let mut writer = Writer {
         rendered: Rendered {
             text: String::with_capacity(text.len()),
@@ -54,8 +72,8 @@ pub fn render(text: &str, context: &Json) -> Rendered {
         },
         scope: Scope::new(context),
     };
-    writer.pieces(&parse::parse(text), context);
-    writer.rendered
+    writer.pieces(&parse::parse(text), context)?;
+    Ok(writer.rendered)
 }
 
 // === impl Rendered ===
@@ -110,15 +128,16 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn pieces(&mut self, pieces: &[Piece<'_>], dot: &Json) {
+    fn pieces(&mut self, pieces: &[Piece<'_>], dot: &Json) -> Result<(), TooMuch> {
         for piece in pieces {
+            self.scope.step(0).map_err(|_| TooMuch::Steps)?;
             match piece {
                 Piece::Text { text, line } => self.text(text, *line),
                 Piece::Action { expression, at } => match self.scope.run(expression, dot) {
                     Ok(text) => self.text(&text, at.line),
                     Err(why) => self.mark(expression, *at, why),
                 },
-                Piece::Choice { branches, source } => self.choice(branches, source, dot),
+                Piece::Choice { branches, source } => self.choice(branches, source, dot)?,
                 Piece::Opaque {
                     expression,
                     at,
@@ -126,11 +145,18 @@ impl Writer<'_> {
                     why,
                 } => self.block(expression, *at, (*why).to_owned(), source),
             }
+            if self.scope.is_exhausted() {
+                return Err(TooMuch::Steps);
+            }
+            if self.rendered.text.len() > LONGEST {
+                return Err(TooMuch::Rendering);
+            }
         }
+        Ok(())
     }
 
     /// The first branch whose condition holds; none is written if that is not known.
-    fn choice(&mut self, branches: &[Branch<'_>], source: &str, dot: &Json) {
+    fn choice(&mut self, branches: &[Branch<'_>], source: &str, dot: &Json) -> Result<(), TooMuch> {
         for branch in branches {
             let Some(condition) = branch.condition else {
                 return self.pieces(&branch.body, dot);
@@ -140,11 +166,12 @@ impl Writer<'_> {
                 Ok(value) if condition.with => return self.pieces(&branch.body, &value),
                 Ok(_) => return self.pieces(&branch.body, dot),
                 Err(why) => {
-                    let whole = condition.whole;
-                    return self.block(whole, condition.at, why, source);
+                    self.block(condition.whole, condition.at, why, source);
+                    return Ok(());
                 }
             }
         }
+        Ok(())
     }
 
     fn text(&mut self, text: &str, line: u64) {
@@ -213,7 +240,7 @@ mod tests {
             },
             "Release": {"Name": "chat", "Namespace": "chat-alice"},
         });
-        let rendered = render(template, &context);
+        let rendered = render(template, &context).unwrap();
         assert_eq!(rendered.unmark(&rendered.text), expected, "{rendered:?}");
     }
 
@@ -270,7 +297,7 @@ mod tests {
         check("{{ include \"a\" . }}", "{{ include \"a\" . }}");
         check("{{ .Values.user }}", "{{ .Values.user }}");
         check("{{ .Values.big }}", "{{ .Values.big }}");
-        let rendered = render("a\n {{ .Values.none }}", &json!({"Values": {}}));
+        let rendered = render("a\n {{ .Values.none }}", &json!({"Values": {}})).unwrap();
         let found = rendered.marks_in(&rendered.text).next().unwrap();
         assert_eq!(found.position, Position { line: 2, column: 2 });
         assert_eq!(found.why, ".Values.none is not among the values");
@@ -279,7 +306,7 @@ mod tests {
     #[test]
     fn a_block_that_may_be_there_is_a_comment() {
         let text = "a: 1\n{{- if .Values.none }}\nb: 2\n{{- end }}\nc: 3\n";
-        let rendered = render(text, &json!({"Values": {}}));
+        let rendered = render(text, &json!({"Values": {}})).unwrap();
         let block = rendered
             .text
             .lines()
@@ -307,7 +334,53 @@ mod tests {
             "{{ \" }}",
             "{{ $ }}",
         ] {
-            render(text, &json!({}));
+            render(text, &json!({})).unwrap();
         }
+    }
+
+    #[test]
+    fn a_value_does_not_grow_beyond_64_kib() {
+        let double = "{{ $a = printf \"%s%s\" $a $a }}";
+        let text = format!(
+            "{{{{ $a := \"xxxxxxxxxxxxxxxx\" }}}}{}{{{{ $a }}}}",
+            double.repeat(40)
+        );
+        let rendered = render(&text, &json!({})).unwrap();
+        let why = &rendered.marks_in(&rendered.text).next().unwrap().why;
+        assert_eq!(why, "$a has no known value");
+        for bomb in [
+            "{{ printf \"%s%s\" .Values.half .Values.half }}",
+            "{{ replace \"\" .Values.half .Values.half }}",
+            "{{ replace \"x\" .Values.half .Values.half }}",
+            "{{ .Values.lists | quote }}",
+            "{{ if .Values.lists }}a{{ end }}",
+        ] {
+            let half = "x".repeat(40 << 10);
+            let values = json!({"half": half, "lists": vec![json!([]); 10_000]});
+            let rendered = render(bomb, &json!({"Values": values})).unwrap();
+            let found = rendered.marks_in(&rendered.text).next().expect(bomb);
+            assert_eq!(found.why, "its value is over 64 KiB", "{bomb}");
+        }
+    }
+
+    #[test]
+    fn variables_are_not_a_place_to_hoard() {
+        let text: Vec<_> = (0..17).map(|n| format!("{{{{ $v{n} := `x` }}}}")).collect();
+        let rendered = render(&text.concat(), &json!({})).unwrap();
+        let why = &rendered.marks_in(&rendered.text).next().unwrap().why;
+        assert_eq!(why, "there are over 16 variables");
+    }
+
+    #[test]
+    fn a_rendering_ends_at_a_mebibyte_and_at_ten_thousand_steps() {
+        let context = json!({"Values": {"text": "x".repeat(60 << 10)}});
+        let long = "{{ .Values.text }}".repeat(20);
+        assert_eq!(render(&long, &context).unwrap_err(), TooMuch::Rendering);
+        let many = "{{ .Values.none }}".repeat(6000);
+        assert_eq!(render(&many, &context).unwrap_err(), TooMuch::Steps);
+        let within = format!("{{{{ `x` {} }}}}", "| upper".repeat(20_000));
+        assert_eq!(render(&within, &context).unwrap_err(), TooMuch::Steps);
+        let text = "{{ `x` }}".repeat(120_000);
+        assert_eq!(render(&text, &context).unwrap_err(), TooMuch::Template);
     }
 }

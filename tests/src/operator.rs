@@ -73,6 +73,12 @@ pub fn pods() -> Result<Vec<String>> {
     Ok(all.lines().filter_map(stays).collect())
 }
 
+/// Its containers' restarts, pod by pod.
+pub fn restarts() -> Result<String> {
+    let path = "jsonpath={range .items[*]}{.metadata.name} {.status.containerStatuses[0].restartCount}{'\\n'}{end}";
+    kubectl(["-n", NAMESPACE, "get", "pods", "-l", LABELS, "-o", path])
+}
+
 /// The ServiceAccount that it runs under.
 pub fn service_account() -> Result<String> {
     kubectl([

@@ -62,7 +62,7 @@ impl Source {
             .clone()
             .or_else(|| Some(about.get("name")?.as_str()?.to_owned()));
         let release_name = name.clone().unwrap_or_default();
-        let mut context = excerpt::context(&release_name, &release.namespace, 1, &about, &values);
+        let mut context = excerpt::context(&release_name, &release.namespace, 1, &about, values);
         if name.is_none() {
             context["Release"]["Name"] = Json::Null;
         }

@@ -14,6 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch as latch;
 use tracing::warn;
 
+/// Objects in one answer to a list. A page is held whole, twice, while it is read, and a tenant's
+/// object may be a megabyte and a half.
+const PAGE: u32 = 20;
+
 /// What is kept of an object.
 pub trait Facts: Sized + Send + Sync + 'static {
     type Object: Resource<DynamicType = ()>
@@ -194,7 +198,7 @@ impl<T: Facts> Store<T> {
         config: watcher::Config,
         on_change: impl Fn(&Change<T>),
     ) {
-        let mut events = pin!(watch(api, config).default_backoff());
+        let mut events = pin!(watch(api, config.page_size(PAGE)).default_backoff());
         let mut listed = Namespaces::new();
         while let Some(event) = events.next().await {
             let changes = match event {

@@ -17,10 +17,6 @@ use crate::server::{Ending, serve};
 use crate::source::Sources;
 use crate::webhook::Webhook;
 
-/// Objects in one answer to a list. A page is held whole, twice, while it is read: larger ones
-/// would be the most memory that a replica ever needs.
-const PAGE: u32 = 100;
-
 #[derive(Default)]
 pub(super) struct Tasks {
     endless: JoinSet<&'static str>,
@@ -106,7 +102,7 @@ impl Tasks {
                 });
             }};
         }
-        let all = || watcher::Config::default().page_size(PAGE);
+        let all = watcher::Config::default;
         // Pods that ran to their end are no matter of ours; Jobs leave many.
         let running = all().fields("status.phase!=Succeeded,status.phase!=Failed");
         follow!(apps, all(), [Sources::app], Triggers::app);

@@ -2,6 +2,7 @@
 //! a Secret. Only the Secrets' labels are watched; one Secret is read when it counts.
 
 mod decode;
+pub mod reader;
 mod revision;
 
 use std::collections::HashMap;
@@ -11,20 +12,23 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher;
-use kube::{Api, Client};
-use stanza::excerpt::Excerpt;
+use kube::{Api, Client, Resource};
 use tracing::{info, warn};
 
 use super::{Document, Error, Life, Writer};
 use crate::app::{App, AppId};
-use crate::cluster::{Change, Store, Ticket};
+use crate::cluster::{Change, Store, Ticket, chain};
+use crate::events::{Notice, Notices};
 use crate::queue::Queue;
+use crate::reason::Reason;
 use revision::Revision;
 
 pub const SOURCE: &str = "helm";
 
-/// Releases that are decoded at once: each may be a megabyte, and some more unpacked.
+/// Releases that are read at once: each reader may take as much memory as [`reader`] allows.
 const WORKERS: usize = 2;
+/// After a reader that could not do its work.
+const READER_AGAIN: Duration = Duration::from_mins(1);
 /// Only what Helm wrote.
 const SELECTOR: &str = "owner=helm";
 
@@ -35,7 +39,21 @@ pub struct HelmReleases {
     queue: Queue<AppId>,
     /// For releases whose pods are on their way: admission waits for us.
     tickets: Mutex<HashMap<AppId, Ticket>>,
+    /// Secrets that could not be read, by uid and version: each is tried once.
+    unreadable: Mutex<HashMap<AppId, String>>,
     writer: Writer,
+    notices: Notices,
+}
+
+/// What a release's Secret says.
+enum Found {
+    Document(Document),
+    /// The chart asks for no WebSocket, or the Secret is gone.
+    Nothing,
+    /// What was made of it before stays as it is.
+    Unreadable {
+        again: Option<Duration>,
+    },
 }
 
 /// A namespace's releases, or those of all.
@@ -47,7 +65,7 @@ struct Watched {
 
 impl HelmReleases {
     /// No `namespaces`: all of them.
-    pub fn new(writer: Writer, namespaces: &[String]) -> Self {
+    pub fn new(writer: Writer, notices: Notices, namespaces: &[String]) -> Self {
         let watched = |namespace| Watched {
             namespace,
             revisions: Store::default(),
@@ -60,7 +78,9 @@ impl HelmReleases {
             },
             queue: Queue::default(),
             tickets: Mutex::default(),
+            unreadable: Mutex::default(),
             writer,
+            notices,
         }
     }
 
@@ -132,6 +152,7 @@ impl HelmReleases {
         let _until_read = self.tickets().remove(&release);
         let revisions = self.revisions(&release);
         let Some(chosen) = revision::choose(&revisions) else {
+            self.unreadable().remove(&release);
             return match self.writer.remove(&release).await {
                 // It was written while we read more namespaces.
                 Err(error) if !self.reads(&release.namespace) && error.is_forbidden() => {
@@ -141,8 +162,9 @@ impl HelmReleases {
                 outcome => outcome,
             };
         };
-        match self.document(&release, &chosen.revision.secret).await? {
-            Some(document) => {
+        match self.read(&release, &chosen.revision.secret).await? {
+            Found::Unreadable { again } => Ok(again),
+            Found::Document(document) => {
                 let life = if chosen.held {
                     Life::Held
                 } else {
@@ -152,7 +174,7 @@ impl HelmReleases {
                 info!(%release, revision = chosen.revision.version, held = chosen.held, "Helm release read");
                 Ok(None)
             }
-            None => self.writer.remove(&release).await,
+            Found::Nothing => self.writer.remove(&release).await,
         }
     }
 
@@ -175,8 +197,7 @@ impl HelmReleases {
         revisions
     }
 
-    /// `None`: the release's chart asks for no WebSocket.
-    async fn document(&self, release: &AppId, secret: &str) -> Result<Option<Document>, Error> {
+    async fn read(&self, release: &AppId, secret: &str) -> Result<Found, Error> {
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), &release.namespace);
         let found = secrets
             .get_opt(secret)
@@ -185,26 +206,56 @@ impl HelmReleases {
                 name: secret.to_owned(),
                 source,
             })?;
-        let payload = found
-            .and_then(|secret| secret.data)
-            .and_then(|mut data| data.remove("release"));
-        let Some(payload) = payload else {
-            return Ok(None);
+        let Some(mut found) = found else {
+            return Ok(Found::Nothing);
         };
-        let manifest = match decode::manifest(&payload.0) {
-            Ok(Some(manifest)) => manifest,
-            Ok(None) => return Ok(None),
-            Err(error) => {
-                let error = crate::cluster::chain(&error);
-                warn!(%release, error, "the Helm release cannot be read");
-                return Ok(None);
-            }
-        };
-        let excerpt = Excerpt::read(manifest.file, &manifest.text, &manifest.context);
-        if excerpt.problems.has_errors() {
-            let problems = excerpt.problems.to_string();
-            warn!(%release, problems, "the manifest in the Helm release cannot be read whole");
+        let version = version(&found);
+        if self.unreadable().get(release) == Some(&version) {
+            return Ok(Found::Unreadable { again: None });
         }
-        Ok(Document::of_excerpt(&excerpt))
+        let payload = found.data.as_mut().and_then(|data| data.remove("release"));
+        let Some(payload) = payload else {
+            return Ok(Found::Nothing);
+        };
+        let error = match reader::read(&payload.0).await {
+            Ok(None) => return Ok(Found::Nothing),
+            Ok(Some(document)) => {
+                if let Some(problems) = document.problems() {
+                    warn!(%release, problems, "the manifest in the Helm release cannot be read whole");
+                }
+                return Ok(Found::Document(document));
+            }
+            Err(error) => error,
+        };
+        let words = chain(&error);
+        if !error.is_the_releases() {
+            warn!(%release, secret, error = words, "the Helm release could not be read; it will be tried again");
+            let again = Some(READER_AGAIN);
+            return Ok(Found::Unreadable { again });
+        }
+        warn!(%release, secret, error = words, "the Helm release cannot be read; it is skipped until it changes");
+        self.unreadable().insert(release.clone(), version);
+        self.notices.tell(Notice {
+            regarding: found.object_ref(&()),
+            reason: Reason::ReleaseUnreadable,
+            message: format!("this Helm release cannot be read: {words}"),
+        });
+        Ok(Found::Unreadable { again: None })
     }
+
+    fn unreadable(&self) -> MutexGuard<'_, HashMap<AppId, String>> {
+        self.unreadable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn version(secret: &Secret) -> String {
+    let part = |part: &Option<String>| part.clone().unwrap_or_default();
+    let metadata = &secret.metadata;
+    format!(
+        "{}/{}",
+        part(&metadata.uid),
+        part(&metadata.resource_version)
+    )
 }

@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, Resource};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use stanza::excerpt::{self, Excerpt};
 use stanza::problem::Problems;
@@ -55,7 +56,7 @@ impl Error {
 }
 
 /// What a source found out about one app.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Document {
     spec: Map<String, Json>,
     /// What keeps the stanza from being known, one to a line.
@@ -85,6 +86,10 @@ impl Document {
             .map(excerpt::to_json)
             .unwrap_or_default();
         Some(Self::new(spec, &excerpt.problems))
+    }
+
+    pub fn problems(&self) -> Option<&str> {
+        self.problems.as_deref()
     }
 
     /// As an AppManifest of that source.

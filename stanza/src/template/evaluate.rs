@@ -1,17 +1,27 @@
-//! Expressions: fields, literals, variables and the functions that manifests use.
+//! Expressions: fields, literals, variables and functions.
 
+mod functions;
+
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use serde_json::Value as Json;
 
-/// From here on Helm writes a number with an exponent.
-const LARGEST: f64 = 1e6;
+use functions::{call, text};
+
 /// Parentheses within parentheses.
 const DEEPEST: usize = 32;
+/// Bytes of one value: assignments and `printf` can double a text with each line.
+const LONGEST: usize = 64 << 10;
+/// What one rendering may take in all; a manifest takes some dozens.
+pub(super) const MOST_STEPS: usize = 10_000;
+/// Variables of one template: together they hold no more than a rendering may have.
+const MOST_VARIABLES: usize = 16;
 
 pub(super) struct Scope<'a> {
     root: &'a Json,
     variables: HashMap<String, Json>,
+    steps: Cell<usize>,
 }
 
 /// `Ok(None)`: not there, named by the second.
@@ -41,17 +51,40 @@ impl<'a> Scope<'a> {
         Self {
             root,
             variables: HashMap::new(),
+            steps: Cell::new(0),
         }
+    }
+
+    /// Whether the template has had its share of work.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.steps.get() > MOST_STEPS
+    }
+
+    /// One step for each expression, value and call, and one for each KiB that it makes.
+    pub(super) fn step(&self, bytes: usize) -> Result<(), String> {
+        self.steps.set(self.steps.get() + 1 + (bytes >> 10));
+        if self.is_exhausted() {
+            return Err("the template takes too many steps".to_owned());
+        }
+        Ok(())
+    }
+
+    fn known(&self, value: &Json) -> Result<(), String> {
+        let size = size(value).ok_or_else(too_long)?;
+        self.step(size)
     }
 
     /// The text that an action writes.
     pub(super) fn run(&mut self, expression: &str, dot: &Json) -> Result<String, String> {
         if let Some((name, value)) = assignment(expression) {
             let value = self.value(value, dot);
-            match value {
-                Ok(value) => self.variables.insert(name.to_owned(), value),
-                Err(_) => self.variables.remove(name),
-            };
+            self.variables.remove(name);
+            if let Ok(value) = value {
+                if self.variables.len() >= MOST_VARIABLES {
+                    return Err(format!("there are over {MOST_VARIABLES} variables"));
+                }
+                self.variables.insert(name.to_owned(), value);
+            }
             return Ok(String::new());
         }
         text(&self.value(expression, dot)?)
@@ -210,7 +243,7 @@ impl Parser<'_> {
         }
         arguments.extend(piped);
         match function {
-            Some(name) => call(name, arguments),
+            Some(name) => self.call(name, arguments),
             None if arguments.len() == 1 => arguments.pop().ok_or_else(String::new),
             None => Err("not understood".to_owned()),
         }
@@ -221,7 +254,7 @@ impl Parser<'_> {
             None | Some(Token::Pipe | Token::Close(_)) => return Ok(None),
             Some(Token::Literal(value)) => Operand::Value(value.clone()),
             Some(Token::Path(path)) => self.path(path)?,
-            Some(Token::Word(name)) => call(name, Vec::new())?,
+            Some(Token::Word(name)) => self.call(name, Vec::new())?,
             Some(Token::Open) => {
                 self.next += 1;
                 let inner = self.pipeline(depth + 1)?;
@@ -229,7 +262,7 @@ impl Parser<'_> {
                     return Err("a parenthesis is open".to_owned());
                 };
                 match inner {
-                    Operand::Value(value) => walk(&value, fields, fields),
+                    Operand::Value(value) => self.walk(&value, fields, fields)?,
                     missing @ Operand::Missing(_) => missing,
                 }
             }
@@ -240,159 +273,59 @@ impl Parser<'_> {
 
     fn path(&self, path: &str) -> Found {
         let Some(rest) = path.strip_prefix('$') else {
-            return Ok(walk(self.dot, path, path));
+            return self.walk(self.dot, path, path);
         };
         let (name, fields) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
         if name.is_empty() {
-            return Ok(walk(self.scope.root, fields, path));
+            return self.walk(self.scope.root, fields, path);
         }
         match self.scope.variables.get(name) {
-            Some(value) => Ok(walk(value, fields, path)),
+            Some(value) => self.walk(value, fields, path),
             None => Err(format!("${name} has no known value")),
         }
     }
-}
 
-/// A null is what Helm leaves out.
-fn walk(value: &Json, fields: &str, path: &str) -> Operand {
-    let mut names = fields.split('.').filter(|name| !name.is_empty());
-    let found = names.try_fold(value, |value, name| value.get(name));
-    match found {
-        Some(Json::Null) | None => Operand::Missing(path.to_owned()),
-        Some(value) => Operand::Value(value.clone()),
-    }
-}
-
-// === functions ===
-
-fn call(name: &str, arguments: Vec<Operand>) -> Found {
-    if name == "default" {
-        let [stand_in, given] = <[Operand; 2]>::try_from(arguments)
-            .map_err(|_| "default takes two arguments".to_owned())?;
-        return Ok(match given {
-            Operand::Value(value) if truth(&value) => Operand::Value(value),
-            _ => stand_in,
-        });
-    }
-    if name == "coalesce" {
-        let mut values = arguments.into_iter();
-        return values
-            .find(|value| matches!(value, Operand::Value(value) if truth(value)))
-            .ok_or_else(|| "coalesce finds nothing".to_owned());
-    }
-    let known: Vec<Json> = arguments
-        .into_iter()
-        .map(Operand::known)
-        .collect::<Result<_, _>>()?;
-    function(name, &known).map(Operand::Value)
-}
-
-fn function(name: &str, arguments: &[Json]) -> Result<Json, String> {
-    let changed = |change: &dyn Fn(&str) -> String, value| Ok(Json::from(change(&text(value)?)));
-    match (name, arguments) {
-        ("quote", [value]) => changed(&|text| format!("{text:?}"), value),
-        ("squote", [value]) => changed(&|text| format!("'{text}'"), value),
-        ("toString", [value]) => changed(&str::to_owned, value),
-        ("lower", [value]) => changed(&str::to_lowercase, value),
-        ("upper", [value]) => changed(&str::to_uppercase, value),
-        ("trim", [value]) => changed(&|text| text.trim().to_owned(), value),
-        ("trunc", [length, value]) => {
-            let length = length
-                .as_u64()
-                .and_then(|length| usize::try_from(length).ok());
-            let length = length.ok_or("trunc from behind is not rendered")?;
-            changed(&|text| text.chars().take(length).collect(), value)
-        }
-        ("trimSuffix", [Json::String(end), value]) => changed(
-            &|text| text.strip_suffix(end.as_str()).unwrap_or(text).to_owned(),
-            value,
-        ),
-        ("trimPrefix", [Json::String(start), value]) => changed(
-            &|text| text.strip_prefix(start.as_str()).unwrap_or(text).to_owned(),
-            value,
-        ),
-        ("replace", [Json::String(from), Json::String(to), value]) => {
-            changed(&|text| text.replace(from.as_str(), to), value)
-        }
-        ("printf", [Json::String(format), values @ ..]) => printf(format, values),
-        ("required", [Json::String(_), value]) => Ok(value.clone()),
-        ("int" | "int64", [value]) => {
-            let text = text(value)?;
-            let number: i64 = text
-                .parse()
-                .map_err(|_| format!("{text:?} is no whole number"))?;
-            Ok(Json::from(number))
-        }
-        ("not" | "empty", [value]) => Ok(Json::Bool(!truth(value))),
-        ("and", [.., last]) => Ok(arguments
-            .iter()
-            .find(|value| !truth(value))
-            .unwrap_or(last)
-            .clone()),
-        ("or", [.., last]) => Ok(arguments
-            .iter()
-            .find(|value| truth(value))
-            .unwrap_or(last)
-            .clone()),
-        ("eq", [first, rest @ ..]) if !rest.is_empty() => {
-            Ok(Json::Bool(rest.iter().any(|other| same(first, other))))
-        }
-        ("ne", [a, b]) => Ok(Json::Bool(!same(a, b))),
-        ("ternary", [yes, no, Json::Bool(flag)]) => Ok(if *flag { yes } else { no }.clone()),
-        ("hasPrefix", [Json::String(part), Json::String(whole)]) => {
-            Ok(Json::Bool(whole.starts_with(part.as_str())))
-        }
-        ("hasSuffix", [Json::String(part), Json::String(whole)]) => {
-            Ok(Json::Bool(whole.ends_with(part.as_str())))
-        }
-        ("contains", [Json::String(part), Json::String(whole)]) => {
-            Ok(Json::Bool(whole.contains(part.as_str())))
-        }
-        _ => Err(format!(
-            "the function {name} is not rendered, or not with these arguments"
-        )),
-    }
-}
-
-fn same(a: &Json, b: &Json) -> bool {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a.total_cmp(&b).is_eq(),
-        _ => a == b,
-    }
-}
-
-fn printf(format: &str, values: &[Json]) -> Result<Json, String> {
-    let mut out = String::new();
-    let mut values = values.iter();
-    let mut chars = format.chars();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            out.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('%') => out.push('%'),
-            Some('s' | 'd' | 'v') => {
-                out.push_str(&text(values.next().ok_or("printf lacks a value")?)?);
+    /// A null is what Helm leaves out.
+    fn walk(&self, value: &Json, fields: &str, path: &str) -> Found {
+        let mut names = fields.split('.').filter(|name| !name.is_empty());
+        let found = names.try_fold(value, |value, name| value.get(name));
+        match found {
+            Some(Json::Null) | None => Ok(Operand::Missing(path.to_owned())),
+            Some(value) => {
+                // Before it is copied.
+                self.scope.known(value)?;
+                Ok(Operand::Value(value.clone()))
             }
-
-            _ => return Err("this form of printf is not rendered".to_owned()),
         }
     }
-    Ok(Json::from(out))
+
+    fn call(&self, name: &str, arguments: Vec<Operand>) -> Found {
+        self.scope.step(0)?;
+        let result = call(name, arguments)?;
+        if let Operand::Value(value) = &result {
+            self.scope.known(value)?;
+        }
+        Ok(result)
+    }
 }
 
-/// As Helm writes it.
-fn text(value: &Json) -> Result<String, String> {
-    match value {
-        Json::String(text) => Ok(text.clone()),
-        Json::Bool(flag) => Ok(flag.to_string()),
-        Json::Number(number) => match number.as_f64() {
-            Some(size) if size.abs() < LARGEST => Ok(number.to_string()),
-            _ => Err(format!("Helm writes {number} with an exponent")),
-        },
-        Json::Null => Err("it is null".to_owned()),
-        Json::Array(_) => Err("it is a list".to_owned()),
-        Json::Object(_) => Err("it is a map".to_owned()),
+fn too_long() -> String {
+    format!("its value is over {} KiB", LONGEST >> 10)
+}
+
+/// Bytes of a value, if they are not too many.
+fn size(value: &Json) -> Option<usize> {
+    /// What is left after it, if anything is.
+    fn less(left: usize, value: &Json) -> Option<usize> {
+        let left = left.checked_sub(size_of::<Json>())?;
+        match value {
+            Json::String(text) => left.checked_sub(text.len()),
+            Json::Array(items) => items.iter().try_fold(left, less),
+            Json::Object(entries) => entries.iter().try_fold(left, |left, (key, value)| {
+                less(left.checked_sub(key.len())?, value)
+            }),
+            Json::Null | Json::Bool(_) | Json::Number(_) => Some(left),
+        }
     }
+    Some(LONGEST - less(LONGEST, value)?)
 }

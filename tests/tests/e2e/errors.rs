@@ -1,14 +1,19 @@
 //! Errors of ours, provoked where the API server sees them: the object gets in, with a warning
 //! where there is anybody left to give one.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use e2e::cluster::Namespace;
 use e2e::command::kubectl;
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
 use e2e::{admission, events, manifest, operator};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value as Json, json};
 
 /// A configuration of the tests' own sends the webhook what it cannot make sense of.
@@ -20,6 +25,45 @@ pub(crate) async fn what_the_webhook_cannot_read_gets_in(namespace: Arc<Namespac
     let outcome = misdirected(&namespace, &name).await;
     kubectl(["delete", "mutatingwebhookconfiguration", &name])?;
     outcome
+}
+
+/// What a tenant's release unpacks to is no matter of the other tenants, nor of admission.
+pub(crate) async fn a_release_that_is_a_bomb_is_skipped_and_told(
+    namespace: Arc<Namespace>,
+) -> Result<()> {
+    let before = operator::restarts()?;
+    let release = json!({"chart": {"values": " ".repeat(200 << 20)}});
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(release.to_string().as_bytes())?;
+    let name = "sh.helm.release.v1.bomb.v1";
+    let secret = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "helm.sh/release.v1",
+        "metadata": {
+            "name": name,
+            "labels": {"owner": "helm", "name": "bomb", "status": "deployed", "version": "1"},
+        },
+        "stringData": {"release": STANDARD.encode(gzip.finish()?)},
+    });
+    let small = Small::deployment("small");
+    apply(&namespace, &[secret])?;
+    events::wait_for(
+        &namespace,
+        ("Secret", name),
+        "release-unreadable",
+        "Warning",
+    )
+    .await?;
+    apply(
+        &namespace,
+        &[
+            small.service(),
+            small.manifest(&json!({})),
+            small.workload(),
+        ],
+    )?;
+    manifest::wait_for(&namespace, "small", "Ready", "True").await?;
+    ensure!(operator::restarts()? == before, "a replica was restarted");
+    Ok(())
 }
 
 async fn misdirected(namespace: &Namespace, name: &str) -> Result<()> {

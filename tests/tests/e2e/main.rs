@@ -102,6 +102,7 @@ fn trials() -> Vec<Trial> {
         rollouts::a_roll_that_does_not_help_is_not_repeated_at_once,
         codes::the_same_code_everywhere,
         errors::what_the_webhook_cannot_read_gets_in,
+        errors::a_release_that_is_a_bomb_is_skipped_and_told,
         olares::a_platform_that_comes_after_us,
         kinds::a_stateful_set,
         kinds::a_daemon_set,

@@ -1,18 +1,25 @@
-//! A release Secret's payload -> the chart's manifest (pure): base64, gzip, JSON.
+//! A release Secret's payload -> the chart's manifest (pure): base64, gzip, JSON. Of the chart's
+//! files only the manifest is kept, and the values are read only where it is a template.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, Read};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flate2::read::GzDecoder;
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value as Json;
-use stanza::excerpt;
+use serde_json::value::RawValue;
+use stanza::{excerpt, template};
 
 /// The file as Olares calls it, and as it called it before.
 const FILES: [&str; 2] = ["OlaresManifest.yaml", "TerminusManifest.yaml"];
 /// What a Secret of a megabyte may unpack to.
-const LONGEST: u64 = 64 << 20;
+const LONGEST: usize = 8 << 20;
+/// The manifest, and each thing that it is rendered with.
+const LONGEST_PART: usize = 512 << 10;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +32,10 @@ pub(super) enum Error {
     Json(#[from] serde_json::Error),
     #[error("{0} is not UTF-8")]
     Text(&'static str),
+    #[error("it unpacks to more than 8 MiB")]
+    TooLong,
+    #[error("{0}: more than 512 KiB")]
+    PartTooLong(&'static str),
 }
 
 #[derive(Debug, PartialEq)]
@@ -36,74 +47,135 @@ pub(super) struct ManifestFile {
 }
 
 #[derive(Deserialize)]
-struct Release {
+struct Release<'a> {
     #[serde(default)]
     name: String,
     #[serde(default)]
     namespace: String,
     #[serde(default)]
     version: u64,
-    #[serde(default)]
-    chart: Chart,
+    #[serde(borrow, default)]
+    chart: Chart<'a>,
     /// The user's values.
-    #[serde(default)]
-    config: Json,
+    #[serde(borrow, default)]
+    config: Option<&'a RawValue>,
 }
 
 #[derive(Default, Deserialize)]
-struct Chart {
-    #[serde(default)]
-    files: Option<Vec<File>>,
+struct Chart<'a> {
+    #[serde(borrow, default, deserialize_with = "manifests")]
+    files: [Option<Cow<'a, str>>; FILES.len()],
     /// The chart's own values.
-    #[serde(default)]
-    values: Json,
-    #[serde(default)]
-    metadata: Json,
+    #[serde(borrow, default)]
+    values: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    metadata: Option<&'a RawValue>,
 }
 
 /// `name` is the path inside the chart: `i18n/de/OlaresManifest.yaml` is another file.
 #[derive(Deserialize)]
-struct File {
-    name: String,
-    data: String,
+struct File<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Cow<'a, str>,
 }
 
 /// `payload` is the Secret's value, whose own base64 is undone already.
 pub(super) fn manifest(payload: &[u8]) -> Result<Option<ManifestFile>, Error> {
-    let packed = STANDARD.decode(payload.trim_ascii())?;
-    let mut release: Release = if packed.starts_with(&GZIP) {
-        let mut json = Vec::new();
-        GzDecoder::new(packed.as_slice())
-            .take(LONGEST)
-            .read_to_end(&mut json)?;
-        serde_json::from_slice(&json)?
-    } else {
-        serde_json::from_slice(&packed)?
-    };
-    let files = release.chart.files.take().unwrap_or_default();
-    let found = FILES
-        .into_iter()
-        .find_map(|name| Some((name, files.iter().find(|file| file.name == name)?)));
-    let Some((name, file)) = found else {
+    let json = unpacked(STANDARD.decode(payload.trim_ascii())?)?;
+    let release: Release = serde_json::from_slice(&json)?;
+    let mut found = FILES.into_iter().zip(&release.chart.files);
+    let Some((file, data)) = found.find_map(|(name, data)| Some((name, data.as_deref()?))) else {
         return Ok(None);
     };
-    let text = String::from_utf8(STANDARD.decode(&file.data)?).map_err(|_| Error::Text(name))?;
-    let context = release.context();
+    if data.len() / 4 * 3 > LONGEST_PART {
+        return Err(Error::PartTooLong(file));
+    }
+    let text = String::from_utf8(STANDARD.decode(data)?).map_err(|_| Error::Text(file))?;
+    let context = if template::is_template(&text) {
+        release.context()?
+    } else {
+        Json::Null
+    };
     Ok(Some(ManifestFile {
-        file: name,
+        file,
         text,
         context,
     }))
 }
 
-impl Release {
-    fn context(self) -> Json {
-        let mut values = self.chart.values;
-        if !self.config.is_null() {
-            excerpt::merge(&mut values, self.config);
+fn unpacked(packed: Vec<u8>) -> Result<Vec<u8>, Error> {
+    let json = if packed.starts_with(&GZIP) {
+        let mut json = Vec::new();
+        GzDecoder::new(packed.as_slice())
+            .take(LONGEST as u64 + 1)
+            .read_to_end(&mut json)?;
+        json
+    } else {
+        packed
+    };
+    if json.len() > LONGEST {
+        return Err(Error::TooLong);
+    }
+    Ok(json)
+}
+
+/// Of the chart's files those called [`FILES`], in that order; all others are skipped unread.
+fn manifests<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<[Option<Cow<'de, str>>; FILES.len()], D::Error> {
+    struct Manifests;
+
+    impl<'de> Visitor<'de> for Manifests {
+        type Value = [Option<Cow<'de, str>>; FILES.len()];
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of files")
         }
-        let chart = &self.chart.metadata;
-        excerpt::context(&self.name, &self.namespace, self.version, chart, &values)
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(Self::Value::default())
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut files: A) -> Result<Self::Value, A::Error> {
+            let mut found = Self::Value::default();
+            while let Some(File { name, data }) = files.next_element()? {
+                if let Some(index) = FILES.iter().position(|wanted| *wanted == name) {
+                    found[index].get_or_insert(data);
+                }
+            }
+            Ok(found)
+        }
+    }
+
+    deserializer.deserialize_any(Manifests)
+}
+
+impl Release<'_> {
+    fn context(&self) -> Result<Json, Error> {
+        let mut values = read(self.chart.values, "values.yaml")?;
+        let config = read(self.config, "the user's values")?;
+        if !config.is_null() {
+            excerpt::merge(&mut values, config);
+        }
+        let chart = read(self.chart.metadata, "Chart.yaml")?;
+        let (name, namespace) = (&self.name, &self.namespace);
+        Ok(excerpt::context(
+            name,
+            namespace,
+            self.version,
+            &chart,
+            values,
+        ))
+    }
+}
+
+fn read(raw: Option<&RawValue>, part: &'static str) -> Result<Json, Error> {
+    match raw.map(RawValue::get) {
+        None => Ok(Json::Null),
+        Some(text) if text.len() > LONGEST_PART => Err(Error::PartTooLong(part)),
+        Some(text) => Ok(serde_json::from_str(text)?),
     }
 }
 
@@ -158,7 +230,7 @@ mod tests {
             "name": "chat", "namespace": "chat-alice", "version": 3,
             "config": {"ws": {"port": 9000}, "gone": null},
             "chart": {
-                "files": [{"name": FILES[0], "data": STANDARD.encode("x")}],
+                "files": [{"name": FILES[0], "data": STANDARD.encode("{{ .Values.ws }}")}],
                 "values": {"ws": {"port": 8888, "path": "/ws"}},
                 "metadata": {"name": "chat-chart", "version": "1.2.3"},
             },
@@ -180,5 +252,48 @@ mod tests {
         assert!(manifest(b"***").is_err());
         assert!(manifest(STANDARD.encode("no json").as_bytes()).is_err());
         assert!(manifest(STANDARD.encode([0x1f, 0x8b, 0, 1]).as_bytes()).is_err());
+    }
+
+    fn release(chart: &Json, config: &Json) -> Vec<u8> {
+        let release = json!({"chart": chart, "config": config}).to_string();
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        gzip.write_all(release.as_bytes()).unwrap();
+        STANDARD.encode(gzip.finish().unwrap()).into_bytes()
+    }
+
+    #[test]
+    fn values_are_not_looked_at_where_nothing_is_rendered() {
+        let file = json!([{"name": FILES[0], "data": STANDARD.encode("plain: text")}]);
+        let values = json!({"much": "x".repeat(LONGEST_PART)});
+        let found = manifest(&release(&json!({"files": file, "values": values}), &values));
+        assert_eq!(found.unwrap().unwrap().context, Json::Null);
+    }
+
+    #[test]
+    fn what_a_release_unpacks_to_is_bounded() {
+        let why = |chart: &Json, config: &Json| {
+            manifest(&release(chart, config)).unwrap_err().to_string()
+        };
+        let much = "x".repeat(LONGEST_PART);
+        let template = json!([{"name": FILES[0], "data": STANDARD.encode("{{ .Values.a }}")}]);
+        let long =
+            json!([{"name": FILES[0], "data": STANDARD.encode("x".repeat(2 * LONGEST_PART))}]);
+        let with = |values: &str| json!({"files": template, "values": {"a": values}});
+        assert_eq!(
+            why(&with(&much), &Json::Null),
+            "values.yaml: more than 512 KiB"
+        );
+        assert_eq!(
+            why(&with(""), &json!({"a": much})),
+            "the user's values: more than 512 KiB"
+        );
+        assert_eq!(
+            why(&json!({"files": long}), &Json::Null),
+            "OlaresManifest.yaml: more than 512 KiB"
+        );
+        assert_eq!(
+            why(&json!({"values": "x".repeat(LONGEST)}), &Json::Null),
+            "it unpacks to more than 8 MiB"
+        );
     }
 }
