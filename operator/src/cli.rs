@@ -7,6 +7,7 @@ mod inject;
 mod installed;
 mod lint;
 mod manifest;
+mod object;
 mod roll;
 mod snapshot;
 mod target;
@@ -139,7 +140,10 @@ fn said(outcome: inject::Outcome) -> Output {
     for line in outcome.said {
         eprintln!("{line}");
     }
-    outcome.text.into()
+    Output {
+        text: outcome.text,
+        failed: outcome.failed,
+    }
 }
 
 fn completions(shell: clap_complete::Shell) -> String {

@@ -72,7 +72,12 @@ impl Shape {
 
     /// A template's pods belong to its workload.
     pub fn of_template(workload: Workload, metadata: &ObjectMeta, spec: Option<&PodSpec>) -> Self {
-        Self::of(metadata, spec, Owner::Workload(workload))
+        Self::of_described(Owner::Workload(workload), metadata, spec)
+    }
+
+    /// A pod that is not there yet, as something describes it that makes pods.
+    pub fn of_described(owner: Owner, metadata: &ObjectMeta, spec: Option<&PodSpec>) -> Self {
+        Self::of(metadata, spec, owner)
     }
 
     fn of(metadata: &ObjectMeta, spec: Option<&PodSpec>, owner: Owner) -> Self {

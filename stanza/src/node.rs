@@ -105,6 +105,15 @@ impl Node {
             .map(|(_, node)| node)
     }
 
+    /// What stands at the end of a path of keys and, in lists, of numbers.
+    pub fn at<'a>(&self, path: impl IntoIterator<Item = &'a str>) -> Option<&Node> {
+        path.into_iter()
+            .try_fold(self, |node, step| match &node.value {
+                Value::List(items) => items.get(step.parse::<usize>().ok()?),
+                _ => node.get(step),
+            })
+    }
+
     /// The entries of a map; none for anything else.
     pub fn entries(&self) -> impl Iterator<Item = &(Key, Node)> {
         match &self.value {
@@ -171,9 +180,12 @@ impl fmt::Display for Node {
 impl SyntaxError {
     #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
     fn of(error: serde_saphyr::Error) -> Self {
+        let message = first_line(&error.to_string());
+        // The place is said by whoever writes the message, with the file.
+        let words = message.split(" at line ").next().map(str::to_owned);
         Self {
             position: error.location().and_then(|at| Position::new(&at)),
-            message: first_line(&error.to_string()),
+            message: words.unwrap_or(message),
         }
     }
 }
@@ -184,7 +196,9 @@ fn plain(text: &str) -> &str {
 
 fn options() -> serde_saphyr::Options {
     serde_saphyr::options! {
+        // As Helm and kubectl read them, whose YAML is 1.1.
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+        legacy_octal_numbers: true,
         with_snippet: false,
     }
 }
@@ -323,6 +337,17 @@ mod tests {
     fn a_syntax_error_has_a_position() {
         let error = Node::from_yaml("a: [1\nb: 2").unwrap_err();
         assert!(error.position.is_some(), "{error:?}");
+    }
+
+    #[test]
+    fn numbers_and_keys_are_read_as_kubectl_reads_them() {
+        let node =
+            Node::from_yaml("mode: 0644\nname: 0o17\nzero: 0\nmode2: 0400\na: 1\na: 2\n").unwrap();
+        assert_eq!(
+            node.to_json(),
+            serde_json::json!({"mode": 420, "name": 15, "zero": 0, "mode2": 256, "a": 2})
+        );
+        assert_eq!(node.get("a").unwrap().value, Value::Integer(2));
     }
 
     #[test]

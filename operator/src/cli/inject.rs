@@ -9,18 +9,21 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::ResourceExt;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
+use stanza::env;
 use tokio::sync::watch;
 
 use super::chart;
+use super::object::{self, Odd, PodMaker};
 use crate::api::AppManifest;
 use crate::app::{App, AppId};
 use crate::ask::Ask;
 use crate::cluster::{Cluster, Facts, ServiceFacts};
-use crate::injection::{self, Decision, desired};
-use crate::reason::Reason;
+use crate::injection::{self, Decision, Injection, desired};
+use crate::names;
+use crate::reason::{Reason, Weight};
 use crate::settings::GatewaySettings;
-use crate::shape::{Gateway, Shape, Workload, WorkloadKind};
+use crate::shape::{Gateway, Owner, Shape};
 use crate::source::pod_label;
 use document::Document;
 
@@ -28,7 +31,9 @@ use document::Document;
 ///
 /// Decides as the webhook does, with the AppManifests, labels and Services that stand in the files. What
 /// is not injected is named on standard error, with its reason code (docs/reasons.md). Comments and
-/// layout stay; where a document had to be written anew, standard error says so.
+/// layout stay; where a document had to be written anew, standard error says so. Objects that are not
+/// understood are told with file, document, line and field, and pass through. Ends with 1 where
+/// something asks for a gateway and does not get one.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example:\n  ws-operator inject app.yaml appmanifest.yaml | kubectl apply -f -"
@@ -70,80 +75,193 @@ enum Format {
 pub(super) struct Outcome {
     pub(super) text: String,
     pub(super) said: Vec<String>,
+    /// Something asks for a gateway and does not get one.
+    pub(super) failed: bool,
 }
 
 pub(super) fn inject(arguments: &InjectArguments) -> anyhow::Result<Outcome> {
-    let mut documents = arguments.objects.read()?;
+    let mut stream = arguments.objects.read()?;
     // Any cluster is taken to be new enough.
     let rules = arguments.gateway.rules(true, watch::channel(false).1);
-    let cluster = cluster(&documents, &arguments.objects.namespace)?;
-    let mut said = Vec::new();
-    for object in documents.iter_mut().flat_map(Document::objects_mut) {
-        let Some(workload) = workload(object) else {
-            continue;
-        };
-        let namespace = namespace(object, &arguments.objects.namespace).to_owned();
-        let claims = cluster.claims(&namespace);
-        let before = template(object)?;
-        let shape = Shape::of_template(workload.clone(), &before.metadata, before.spec.as_ref());
-        let (reason, message) = match desired(&shape, &claims.borrow(), &rules) {
-            Decision::Inject(injection) => {
-                let mut after = before.clone();
-                injection::inject_pod(&mut after, &injection, &rules);
-                rewrite(object, &before, &after)?;
-                (Reason::Injected, format!("for app {}", injection.app))
+    let cluster = cluster(&mut stream, &arguments.objects.namespace);
+    for index in 0..stream.documents.len() {
+        let document = &stream.documents[index];
+        let mut rewritten = Vec::new();
+        for (number, object) in document.objects().enumerate() {
+            let Some(maker) = object::pod_maker(object) else {
+                continue;
+            };
+            let namespace = object::namespace(object, &arguments.objects.namespace);
+            let who = format!("{}/{} in {namespace}", maker.kind, maker.name);
+            let claims = cluster.claims(namespace);
+            let claims = claims.borrow();
+            let verdict = judge(&maker, |shape| desired(shape, &claims, &rules));
+            for (path, wrong) in object::mislaid(object) {
+                let place = document.place(path);
+                stream.said.wrong(format!("{place}: {who}: {wrong}"));
             }
-            Decision::AlreadyCurrent(injection) => {
-                (Reason::AlreadyCurrent, format!("for app {}", injection.app))
+            match verdict {
+                Verdict::Inject(before, injection) => {
+                    let mut after = before.clone();
+                    injection::inject_pod(&mut after, &injection, &rules);
+                    rewritten.push((number, *before, after));
+                    stream.said.line(format!(
+                        "{who}: {}: for app {}",
+                        Reason::Injected,
+                        injection.app
+                    ));
+                }
+                Verdict::Leave(reason, message) => {
+                    stream.said.reason(&who, reason, &message);
+                }
+                Verdict::Odd(odd) => {
+                    let place = document.place(odd.path.iter().map(String::as_str));
+                    stream
+                        .said
+                        .wrong(format!("{place}: {who}: cannot be injected: {odd}"));
+                }
             }
-            Decision::Skip(skip) => (skip.reason, skip.message),
-        };
-        said.push(format!("{workload} in {namespace}: {reason}: {message}"));
+        }
+        let mut objects = stream.documents[index].objects_mut();
+        for (number, before, after) in rewritten {
+            rewrite(objects[number], &before, &after)?;
+        }
     }
-    arguments.objects.outcome(&documents, said)
+    arguments.objects.outcome(stream)
+}
+
+/// What becomes of the pods that an object makes.
+enum Verdict<'a> {
+    Inject(Box<Pod>, Box<Injection<'a>>),
+    Leave(Reason, String),
+    /// They should have the gateway, and their description is not understood.
+    Odd(Odd),
+}
+
+fn judge<'a>(maker: &PodMaker<'_>, decide: impl Fn(&Shape) -> Decision<'a>) -> Verdict<'a> {
+    let pod = maker.pod();
+    let (metadata, spec) = match &pod {
+        Ok(pod) => (pod.metadata.clone(), pod.spec.as_ref()),
+        Err(_) => (maker.metadata(), None),
+    };
+    let shape = Shape::of_described(maker.owner.clone(), &metadata, spec);
+    match (decide(&shape), pod) {
+        (Decision::Inject(_), Ok(_)) if !matches!(maker.owner, Owner::Workload(_)) => {
+            let message = "its pods get the gateway when they are created, by the webhook";
+            Verdict::Leave(Reason::OtherOwner, message.to_owned())
+        }
+        (Decision::Inject(injection), Ok(pod)) => {
+            Verdict::Inject(Box::new(pod), Box::new(injection))
+        }
+        (Decision::Inject(_) | Decision::AlreadyCurrent(_), Err(odd)) => Verdict::Odd(odd),
+        (Decision::AlreadyCurrent(injection), Ok(_)) => {
+            Verdict::Leave(Reason::AlreadyCurrent, format!("for app {}", injection.app))
+        }
+        (Decision::Skip(skip), _) => Verdict::Leave(skip.reason, skip.message),
+    }
 }
 
 pub(super) fn uninject(arguments: &UninjectArguments) -> anyhow::Result<Outcome> {
-    let mut documents = arguments.objects.read()?;
-    let mut said = Vec::new();
-    for object in documents.iter_mut().flat_map(Document::objects_mut) {
-        let Some(workload) = workload(object) else {
-            continue;
-        };
-        let before = template(object)?;
-        let shape = Shape::of_template(workload.clone(), &before.metadata, before.spec.as_ref());
-        if !matches!(shape.gateway, Gateway::Ours { .. }) {
-            continue;
+    let mut stream = arguments.objects.read()?;
+    for index in 0..stream.documents.len() {
+        let mut rewritten = Vec::new();
+        for (number, object) in stream.documents[index].objects().enumerate() {
+            let Some(workload) = object::workload(object) else {
+                continue;
+            };
+            let Some(maker) = object::pod_maker(object) else {
+                continue;
+            };
+            let before = match maker.pod() {
+                Ok(pod) => pod,
+                Err(odd) => {
+                    if object.to_string().contains(env::CONTAINER) {
+                        let place =
+                            stream.documents[index].place(odd.path.iter().map(String::as_str));
+                        stream
+                            .said
+                            .wrong(format!("{place}: {workload}: cannot be read: {odd}"));
+                    }
+                    continue;
+                }
+            };
+            let owner = Owner::Workload(workload.clone());
+            let shape = Shape::of_described(owner, &before.metadata, before.spec.as_ref());
+            if !matches!(shape.gateway, Gateway::Ours { .. }) {
+                continue;
+            }
+            let mut after = before.clone();
+            injection::uninject(&mut after.metadata, after.spec.get_or_insert_default());
+            rewritten.push((number, before, after));
+            stream
+                .said
+                .line(format!("{workload}: the gateway is taken out"));
         }
-        let mut after = before.clone();
-        injection::uninject(&mut after.metadata, after.spec.get_or_insert_default());
-        rewrite(object, &before, &after)?;
-        said.push(format!("{workload}: the gateway is taken out"));
+        let mut objects = stream.documents[index].objects_mut();
+        for (number, before, after) in rewritten {
+            rewrite(objects[number], &before, &after)?;
+        }
     }
-    arguments.objects.outcome(&documents, said)
+    arguments.objects.outcome(stream)
+}
+
+/// Everything that was read, and a line for each thing that is worth one.
+struct Stream {
+    documents: Vec<Document>,
+    said: Said,
+}
+
+#[derive(Default)]
+struct Said {
+    lines: Vec<String>,
+    /// Something asks for a gateway and does not get one.
+    failed: bool,
+}
+
+impl Said {
+    fn line(&mut self, line: String) {
+        self.lines.push(line);
+    }
+
+    fn wrong(&mut self, line: String) {
+        self.failed = true;
+        self.lines.push(line);
+    }
+
+    fn reason(&mut self, who: &str, reason: Reason, message: &str) {
+        self.failed |= reason.weight() == Weight::Warning;
+        self.lines.push(format!("{who}: {reason}: {message}"));
+    }
 }
 
 // === impl Objects ===
 
 impl Objects {
-    fn read(&self) -> anyhow::Result<Vec<Document>> {
+    fn read(&self) -> anyhow::Result<Stream> {
         let standard_input = [PathBuf::from("-")];
         let files = if self.files.is_empty() {
             &standard_input[..]
         } else {
             &self.files
         };
-        let mut documents = Vec::new();
+        let (mut documents, mut said) = (Vec::new(), Said::default());
         for file in files {
             let text = chart::read(file)?;
-            let found =
-                document::all(&text).with_context(|| format!("{} is not YAML", file.display()))?;
+            let (found, wrong) = document::all(&file.display().to_string(), &text);
             documents.extend(found);
+            for line in wrong {
+                said.wrong(line);
+            }
         }
-        Ok(documents)
+        Ok(Stream { documents, said })
     }
 
-    fn outcome(&self, documents: &[Document], mut said: Vec<String>) -> anyhow::Result<Outcome> {
+    fn outcome(&self, stream: Stream) -> anyhow::Result<Outcome> {
+        let Stream { documents, said } = stream;
+        let Said {
+            lines: mut said,
+            failed,
+        } = said;
         let text = match self.output {
             Format::Yaml => {
                 let texts = documents.iter().map(|document| document.text(&mut said));
@@ -153,90 +271,77 @@ impl Objects {
                 let objects: Json = documents
                     .iter()
                     .flat_map(Document::objects)
+                    .filter(|object| !object.is_null())
                     .cloned()
                     .collect();
                 let list = json!({"apiVersion": "v1", "kind": "List", "items": objects});
                 format!("{list:#}\n")
             }
         };
-        Ok(Outcome { text, said })
+        Ok(Outcome { text, said, failed })
     }
 }
 
-fn cluster(documents: &[Document], default: &str) -> anyhow::Result<Cluster> {
+/// The AppManifests, labels and Services of the files. What is wrong with one of them is said, and
+/// the others count.
+fn cluster(stream: &mut Stream, default: &str) -> Cluster {
     let cluster = Cluster::default();
-    let objects = || documents.iter().flat_map(Document::objects);
-    for object in objects() {
-        let mut object = object.clone();
-        let namespace = namespace(&object, default).to_owned();
-        object["metadata"]["namespace"] = json!(namespace);
-        match kind(&object) {
-            Some("AppManifest") => {
-                let manifest: AppManifest = serde_json::from_value(object)?;
-                let name = manifest.name_any();
-                cluster
-                    .apps
-                    .put(&namespace, &name, Some(App::read(manifest)));
+    for document in &stream.documents {
+        for object in document.objects() {
+            if let Err(odd) = know(&cluster, object, default) {
+                let place = document.place([]);
+                let (kind, name) = (object::kind(object), object::name(object));
+                stream
+                    .said
+                    .wrong(format!("{place}: {kind}/{name} is not understood: {odd}"));
             }
-            Some("Service") => {
-                let service: Service = serde_json::from_value(object)?;
-                let name = service.name_any();
-                cluster
-                    .services
-                    .put(&namespace, &name, ServiceFacts::read(service));
-            }
-            _ => {}
         }
     }
-    for object in objects() {
-        by_label(&cluster, object, namespace(object, default))?;
+    for object in stream.documents.iter().flat_map(Document::objects) {
+        by_label(&cluster, object, object::namespace(object, default));
     }
-    Ok(cluster)
+    cluster
+}
+
+fn know(cluster: &Cluster, object: &Json, default: &str) -> Result<(), serde_json::Error> {
+    let is_app = object::is(object, names::GROUP, "AppManifest");
+    if !is_app && !object::is(object, "", "Service") {
+        return Ok(());
+    }
+    let namespace = object::namespace(object, default);
+    let mut object = object.clone();
+    object["metadata"]["namespace"] = json!(namespace);
+    if is_app {
+        let manifest: AppManifest = serde_json::from_value(object)?;
+        let name = manifest.name_any();
+        let app = App::read(manifest);
+        cluster.apps.put(namespace, &name, Some(app));
+    } else {
+        let service: Service = serde_json::from_value(object)?;
+        let (name, facts) = (service.name_any(), ServiceFacts::read(service));
+        cluster.services.put(namespace, &name, facts);
+    }
+    Ok(())
 }
 
 /// What the operator would write for a workload that asks by label.
-fn by_label(cluster: &Cluster, object: &Json, namespace: &str) -> anyhow::Result<()> {
-    let Some(workload) = workload(object) else {
-        return Ok(());
+fn by_label(cluster: &Cluster, object: &Json, namespace: &str) {
+    let (Some(workload), Some(maker)) = (object::workload(object), object::pod_maker(object))
+    else {
+        return;
     };
     let name = &workload.name;
     let known = cluster.apps.get(namespace, name).is_some();
-    let Some(ask) = Ask::read(&template(object)?.metadata).filter(|_| !known) else {
-        return Ok(());
+    let Some(ask) = Ask::read(&maker.metadata()).filter(|_| !known) else {
+        return;
     };
     let services = cluster.services.in_namespace(namespace);
     let document = ask.document(&workload, services.iter().map(AsRef::as_ref));
     let manifest = document.manifest(&AppId::new(namespace, name), pod_label::SOURCE);
-    cluster.apps.put(
-        namespace,
-        name,
-        Some(App::read(serde_json::from_value(manifest)?)),
-    );
-    Ok(())
-}
-
-fn kind(object: &Json) -> Option<&str> {
-    object.get("kind")?.as_str()
-}
-
-fn namespace<'a>(object: &'a Json, default: &'a str) -> &'a str {
-    object
-        .pointer("/metadata/namespace")
-        .and_then(Json::as_str)
-        .unwrap_or(default)
-}
-
-fn workload(object: &Json) -> Option<Workload> {
-    let kind = WorkloadKind::of(kind(object)?)?;
-    let name = object.pointer("/metadata/name")?.as_str()?.to_owned();
-    Some(Workload { kind, name })
-}
-
-/// The pod that the workload's template describes.
-fn template(object: &Json) -> anyhow::Result<Pod> {
-    let template = object.pointer("/spec/template").cloned();
-    let template = template.unwrap_or_else(|| Json::Object(Map::new()));
-    serde_json::from_value(template).context("a pod template that is not understood")
+    // It is our own.
+    if let Ok(manifest) = serde_json::from_value(manifest) {
+        cluster.apps.put(namespace, name, Some(App::read(manifest)));
+    }
 }
 
 /// As a patch of what differs, so that fields that we do not know survive.

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use stanza::Manifest;
 use stanza::excerpt::STANZAS;
 use stanza::node::Node;
-use stanza::problem::{Problem, Severity};
+use stanza::problem::{Problem, Report, Severity};
 
 use super::Output;
 use super::chart::{Release, Source};
@@ -54,8 +54,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Output> {
     let services: Vec<ServiceFacts> = sources.iter().flat_map(objects::services).collect();
     for source in &sources {
         problems.extend(match objects::of(source) {
-            Some(objects) => objects::check(&source.file, &objects, &services),
-            None => manifest(source),
+            Ok(Some(objects)) => objects::check(&source.file, &objects, &services),
+            Ok(None) => manifest(source),
+            Err(error) => {
+                let mut report = Report::new(&source.file);
+                report.syntax(&error);
+                report.finish().into_iter().collect()
+            }
         });
     }
     let failed = problems

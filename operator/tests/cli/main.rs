@@ -5,6 +5,7 @@
 )]
 
 mod inject;
+mod streams;
 
 use std::io::Write;
 use std::process::{Command, Stdio};

@@ -15,8 +15,8 @@ pub(super) fn edit(text: &str, before: &Json, after: &Json) -> Option<String> {
     };
     page.change(&node, before, after, lines.len())?;
     let edited = page.written();
-    let read: Json = serde_saphyr::from_str(&edited).ok()?;
-    (read == *after).then_some(edited)
+    let read = Node::from_yaml(&edited).ok()?;
+    (read.to_json() == *after).then_some(edited)
 }
 
 struct Page<'a> {

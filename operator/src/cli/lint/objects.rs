@@ -1,37 +1,44 @@
 //! Files with Kubernetes objects: AppManifests, and workloads that ask by label.
 
-use stanza::node::{Node, Position};
+use serde_json::Value as Json;
+use stanza::node::{Node, Position, SyntaxError};
 use stanza::problem::{Problem, Severity};
+use stanza::template;
 
 use crate::ask::{Ask, NO_SERVICE};
 use crate::cli::chart::Source;
+use crate::cli::object;
 use crate::cluster::{Facts, ServiceFacts};
-use crate::shape::{Workload, WorkloadKind};
+use crate::names;
 
 /// The objects of a file; `None`: it is something else.
-pub(super) fn of(source: &Source) -> Option<Vec<Node>> {
-    let documents = Node::all_from_yaml(&source.text).ok()?;
-    let is_object = |node: &Node| {
-        node.get("kind")
-            .is_some_and(|kind| kind.as_text().is_some())
+pub(super) fn of(source: &Source) -> Result<Option<Vec<Node>>, SyntaxError> {
+    let documents = match Node::all_from_yaml(&source.text) {
+        Ok(documents) => documents,
+        // It may become YAML.
+        Err(_) if template::is_template(&source.text) => return Ok(None),
+        Err(error) => return Err(error),
     };
-    documents.iter().any(is_object).then(|| {
-        let (lists, mut objects): (Vec<Node>, Vec<Node>) = documents
-            .into_iter()
-            .partition(|node| kind(node) == Some("List"));
-        for list in lists {
-            objects.extend(list.get("items").into_iter().flat_map(Node::items).cloned());
-        }
-        objects
-    })
+    if !documents.iter().any(|node| kind(node).is_some()) {
+        return Ok(None);
+    }
+    let is_list = |node: &Node| {
+        kind(node).is_some_and(|kind| kind.ends_with("List")) && node.get("items").is_some()
+    };
+    let (lists, mut objects): (Vec<Node>, Vec<Node>) = documents.into_iter().partition(is_list);
+    for list in lists {
+        objects.extend(list.get("items").into_iter().flat_map(Node::items).cloned());
+    }
+    Ok(Some(objects))
 }
 
 pub(super) fn services(source: &Source) -> Vec<ServiceFacts> {
-    let objects = of(source).unwrap_or_default();
+    let objects = of(source).ok().flatten().unwrap_or_default();
     objects
         .iter()
-        .filter(|object| kind(object) == Some("Service"))
-        .filter_map(|object| serde_json::from_value(object.to_json()).ok())
+        .map(Node::to_json)
+        .filter(|object| object::is(object, "", "Service"))
+        .filter_map(|object| serde_json::from_value(object).ok())
         .filter_map(ServiceFacts::read)
         .collect()
 }
@@ -41,11 +48,13 @@ pub(super) fn services(source: &Source) -> Vec<ServiceFacts> {
 pub(super) fn check(file: &str, objects: &[Node], services: &[ServiceFacts]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for object in objects {
-        if kind(object) == Some("AppManifest") {
+        let json = object.to_json();
+        problems.extend(mislaid(file, object, &json));
+        if object::is(&json, names::GROUP, "AppManifest") {
             if let Some(spec) = object.get("spec") {
                 problems.extend(super::validate(file, "spec", spec));
             }
-        } else if let Some(found) = labelled(object, services) {
+        } else if let Some(found) = labelled(&json, services) {
             let metadata = metadata(object);
             let placed = found.into_iter().map(|mut problem| {
                 problem.position = place(metadata, &problem.path).or(object.position);
@@ -65,16 +74,30 @@ pub(super) fn check(file: &str, objects: &[Node], services: &[ServiceFacts]) -> 
     problems
 }
 
-/// The problems of a workload that asks by label.
-fn labelled(object: &Node, services: &[ServiceFacts]) -> Option<Vec<Problem>> {
-    let kind = WorkloadKind::of(kind(object)?)?;
-    let name = object.get("metadata").and_then(|node| node.get("name"));
-    let workload = Workload {
-        kind,
-        name: name.and_then(Node::as_text).unwrap_or_default().to_owned(),
+/// What asks for nothing where it stands.
+fn mislaid(file: &str, object: &Node, json: &Json) -> Vec<Problem> {
+    let Some(maker) = object::pod_maker(json) else {
+        return Vec::new();
     };
-    let metadata = serde_json::from_value(metadata(object)?.to_json()).ok()?;
-    let ask = Ask::read(&metadata)?;
+    let who = format!("{}/{}", maker.kind, maker.name);
+    let found = object::mislaid(json);
+    let problems = found.into_iter().map(|(path, message)| Problem {
+        severity: Severity::Error,
+        source: file.to_owned(),
+        position: object
+            .at(path)
+            .and_then(|node| node.position)
+            .or(object.position),
+        path: who.clone(),
+        message,
+    });
+    problems.collect()
+}
+
+/// The problems of a workload that asks by label.
+fn labelled(object: &Json, services: &[ServiceFacts]) -> Option<Vec<Problem>> {
+    let workload = object::workload(object)?;
+    let ask = Ask::read(&object::pod_maker(object)?.metadata())?;
     Some(ask.problems(&workload, services.iter()))
 }
 
