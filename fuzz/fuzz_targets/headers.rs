@@ -2,8 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use stanza::field::Origin;
 use stanza::settings::Identity;
 use ws_gateway::admin::guard;
+use ws_gateway::trust;
 use ws_gateway::upgrade::{handshake, identify};
 
 fuzz_target!(|head: &[u8]| {
@@ -19,10 +21,17 @@ fuzz_target!(|head: &[u8]| {
         request = request.header(header.name, header.value);
     }
     let Ok(mut request) = request.body(()) else { return };
+    for value in request.headers().values().filter_map(|value| value.to_str().ok()) {
+        if let Some(origin) = Origin::parse(value) {
+            let _ = origin.is_of(value);
+        }
+    }
     let _ = handshake(&request);
     let settings = Identity::default();
     let stranger = ([10, 0, 0, 1], 5000).into();
-    identify::drop_untrusted(request.headers_mut(), stranger, &settings);
+    let trusted = trust::trusts(&settings, stranger, request.headers());
+    assert!(!trusted);
+    trust::filter(request.headers_mut(), &settings, trusted);
     let cookies = identify::cookie_header(request.headers());
     let identity = identify::identity(&request, &settings, cookies.as_ref(), None, None);
     assert!(identity.user.is_empty());

@@ -3,6 +3,7 @@
 mod container;
 mod hash;
 mod patch;
+mod trust;
 mod withdraw;
 
 use ipnet::IpNet;
@@ -23,6 +24,7 @@ use crate::source::pod_label;
 
 pub use hash::hash;
 pub use patch::{annotation, patch};
+pub use trust::{Mesh, Neighbours, Trust};
 pub use withdraw::withdrawal;
 
 /// What the operator itself adds to a stanza. No part of the hash: another image or default
@@ -32,8 +34,10 @@ pub struct Rules {
     pub image: String,
     pub pull_policy: String,
     pub resources: ResourceRequirements,
-    /// Peers whose identity headers count, where the stanza does not say.
+    /// Peers whose identity headers count, where the stanza does not say. None: by the platform.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether this is Olares, whose edge overwrites identity headers.
+    pub olares: watch::Receiver<bool>,
     /// The cluster runs init containers that always restart.
     pub native: bool,
     pub expose: ExposeRule,
@@ -296,7 +300,9 @@ pub fn inject(
         .upstream
         .as_ref()
         .and_then(|port| container_port(spec, port));
-    let gateway = container::build(injection.websocket, rules, upstream);
+    let identity = &injection.websocket.gateway.identity;
+    let trust = Trust::of(identity, rules, Neighbours::of(spec));
+    let gateway = container::build(injection.websocket, rules, &trust, upstream);
     match injection.websocket.operator.sidecar {
         Placement::Container => {
             drop_gateway(spec.init_containers.as_mut());

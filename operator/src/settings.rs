@@ -54,7 +54,8 @@ pub struct GatewaySettings {
     /// The gateway's requests and limits, as JSON
     #[arg(long, env = "WS_OPERATOR_GATEWAY_RESOURCES", default_value = DEFAULT_RESOURCES, value_parser = resources)]
     pub gateway_resources: ResourceRequirements,
-    /// Peers whose identity headers count, beside loopback; comma-separated networks
+    /// Peers whose identity headers count, where the stanza does not say; comma-separated networks.
+    /// None: the private ranges on Olares, else the gateway's default
     #[arg(long, env = "WS_OPERATOR_TRUSTED_PROXIES", value_delimiter = ',')]
     pub trusted_proxies: Vec<IpNet>,
     /// How clients reach the gateway; auto: entrance on Olares, else service
@@ -134,6 +135,7 @@ impl GatewaySettings {
             pull_policy: self.gateway_pull_policy.clone(),
             resources: self.gateway_resources.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
+            olares: olares.clone(),
             native,
             expose: match self.expose {
                 ExposeDefault::Auto => ExposeRule::ByPlatform(olares),

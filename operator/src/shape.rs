@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use stanza::env;
 
 use crate::ask;
+use crate::injection::{Mesh, Neighbours};
 use crate::names;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub struct Shape {
     pub clash: Option<u16>,
     /// The platform's Envoy captures what comes into the pod (Olares up to 1.12.6).
     pub envoy: bool,
+    /// A mesh's sidecar does.
+    pub mesh: Option<Mesh>,
     /// The gateway stands in front of the app, as `expose: entrance` needs it.
     pub fronted: bool,
 }
@@ -85,6 +88,7 @@ impl Shape {
             .into_iter()
             .flatten()
             .any(|map| map.get(names::INJECT).is_some_and(|value| value == "false"));
+        let neighbours = spec.map(Neighbours::of).unwrap_or_default();
         Self {
             labels: metadata.labels.clone().unwrap_or_default(),
             owner,
@@ -92,9 +96,8 @@ impl Shape {
             opted_out: never,
             host_network: spec.and_then(|spec| spec.host_network).unwrap_or_default(),
             clash: spec.and_then(clash),
-            envoy: spec.is_some_and(|spec| {
-                containers(spec).any(|container| container.name == names::PLATFORM_ENVOY)
-            }),
+            envoy: neighbours.envoy,
+            mesh: neighbours.mesh,
             fronted: spec.is_some_and(fronted),
         }
     }

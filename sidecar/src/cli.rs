@@ -70,6 +70,9 @@ pub struct ProcessArgs {
         default_value = "[::]:40010"
     )]
     pub listen: SocketAddr,
+    /// Loopback's addresses take the place of all addresses
+    #[arg(skip)]
+    pub loopback: bool,
     /// Where /healthz, /readyz and /metrics are
     #[arg(
         long,

@@ -73,7 +73,7 @@ impl Config {
     }
 
     /// A value is read as the plain text it is, or else as YAML, for lists and maps.
-    fn set(&mut self, key: &str, text: &str) -> anyhow::Result<()> {
+    pub(crate) fn set(&mut self, key: &str, text: &str) -> anyhow::Result<()> {
         let plain = Node {
             value: Value::Text(text.to_owned()),
             position: None,

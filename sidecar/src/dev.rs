@@ -1,30 +1,39 @@
 //! `ws-gateway dev CHART`: an app author's gateway, on loopback, with the chart's own settings.
 
-use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-use crate::cli::DevArgs;
+use crate::cli::{DevArgs, ProcessArgs};
 use crate::config::Config;
 use crate::run;
+
+const ORIGINS: &str = "origins";
+const TRUSTED_PROXIES: &str = "identity.trustedProxies";
+/// An app author's pages come from this machine, from any port; the chart's own origins, and the
+/// host that a page of another site may have pointed here, are not meant.
+const LOOPBACK_ORIGINS: &str = "http://localhost:*, https://localhost:*, \
+    http://*.localhost:*, https://*.localhost:*, \
+    http://127.0.0.1:*, https://127.0.0.1:*, http://[::1]:*, https://[::1]:*";
 
 const MANIFESTS: [&str; 2] = ["OlaresManifest.yaml", "TerminusManifest.yaml"];
 
 pub(crate) fn main(args: &DevArgs, given: &[(String, String)]) -> anyhow::Result<()> {
     let file = manifest_of(args)?;
     let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
-    let config = Config::from_manifest(&file.display().to_string(), &text, given)?;
-    let mut process = args.process.clone();
-    for address in [
-        &mut process.listen,
-        &mut process.ops_listen,
-        &mut process.admin_listen,
-    ] {
-        if address.ip().is_unspecified() {
-            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        }
+    let mut config = Config::from_manifest(&file.display().to_string(), &text, given)?;
+    let is_given = |wanted| given.iter().any(|(key, _)| key == wanted);
+    if !is_given(ORIGINS) {
+        config.set(ORIGINS, LOOPBACK_ORIGINS)?;
     }
+    if !is_given(TRUSTED_PROXIES) {
+        // The chart's edge is not here: the author plays it (`connect --user`).
+        config.settings.identity.trusted_proxies = None;
+    }
+    let process = ProcessArgs {
+        loopback: true,
+        ..args.process.clone()
+    };
     explain(&config, &process);
     run::start(config, &process)
 }
@@ -44,9 +53,12 @@ fn manifest_of(args: &DevArgs) -> anyhow::Result<PathBuf> {
 }
 
 #[allow(clippy::print_stdout, reason = "a command for people")]
-fn explain(config: &Config, process: &crate::cli::ProcessArgs) {
+fn explain(config: &Config, process: &ProcessArgs) {
     let Some(target) = &config.target else { return };
-    let (listen, path) = (process.listen, &config.settings.routes.path);
+    let (mut listen, path) = (process.listen.to_string(), &config.settings.routes.path);
+    if process.listen.ip().is_unspecified() {
+        listen = format!("localhost:{}", process.listen.port());
+    }
     println!(
         "callbacks go to   http://localhost:{}{}",
         target.port, target.path
@@ -55,6 +67,6 @@ fn explain(config: &Config, process: &crate::cli::ProcessArgs) {
     println!("try: ws-gateway connect ws://{listen}{path} --user ann");
     println!(
         "     curl -s http://localhost:{}/tapr/ws/conn/list",
-        listen.port()
+        process.listen.port()
     );
 }

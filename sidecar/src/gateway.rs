@@ -79,7 +79,7 @@ impl<T: Transport> Gateway<T> {
     ) -> Self {
         let app = app.map(|(target, transport)| App {
             target: Target::new(&target, &settings.routes.types),
-            delivery: Delivery::new(transport, &settings.callback),
+            delivery: Delivery::new(transport, &settings),
         });
         Self {
             budget: Budget::new(settings.limits.buffered.0),

@@ -5,11 +5,13 @@
 //! The app is reached by the pod's address and not by loopback: some apps trust localhost.
 
 mod body;
+mod border;
 mod connection;
 mod sniff;
 mod stream;
 
 pub(crate) use body::ServerBody;
+pub(crate) use border::Border;
 pub(crate) use sniff::{Protocol, sniff};
 
 use std::net::SocketAddr;
@@ -22,7 +24,7 @@ use http_body_util::{Either, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -30,7 +32,7 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::callback::SendError;
-use crate::reply;
+use crate::{hop_by_hop, reply};
 use body::AppBody;
 use connection::AppConnection;
 
@@ -41,6 +43,7 @@ type RequestBody = Either<Incoming, Empty<Bytes>>;
 #[derive(Debug)]
 pub(crate) struct Upstream {
     address: SocketAddr,
+    border: Border,
     idle: Mutex<Vec<AppConnection<RequestBody>>>,
     tunnels: TaskTracker,
     stop: CancellationToken,
@@ -48,13 +51,29 @@ pub(crate) struct Upstream {
 
 /// Below what the usual servers allow an idle connection (Node: 5 s).
 const MAX_IDLE: Duration = Duration::from_secs(4);
+/// How long a client that is refused may take to hear it, and what it may send meanwhile.
+const LAST_WORD: Duration = Duration::from_secs(1);
+const LAST_BYTES: u64 = 64 << 10;
+/// RFC 9113 §6.5, §6.8, §7: a server's preface without settings, and a GOAWAY for the reason
+/// that requests have to come in HTTP/1.1.
+const HTTP_1_1_REQUIRED: [u8; 26] = [
+    0, 0, 0, 4, 0, 0, 0, 0, 0, // SETTINGS
+    0, 0, 8, 7, 0, 0, 0, 0, 0, // GOAWAY
+    0, 0, 0, 0, 0, 0, 0, 13,
+];
 /// Idle connections to the app; more are closed after use.
 const KEPT: usize = 256;
 
 impl Upstream {
-    pub(crate) fn new(address: SocketAddr, tunnels: TaskTracker, stop: CancellationToken) -> Self {
+    pub(crate) fn new(
+        address: SocketAddr,
+        border: Border,
+        tunnels: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
         Self {
             address,
+            border,
             idle: Mutex::default(),
             tunnels,
             stop,
@@ -67,7 +86,17 @@ impl Upstream {
     }
 
     /// A connection that is not HTTP/1: its bytes go to the app and back.
-    pub(crate) async fn splice(&self, mut client: TcpStream, stop: &CancellationToken) {
+    pub(crate) async fn splice(
+        &self,
+        protocol: Protocol,
+        mut client: TcpStream,
+        stop: &CancellationToken,
+    ) {
+        if protocol == Protocol::Http2 && self.border.refuses_http2(self.address) {
+            // Whoever does not take it in time went away: that is all there is to know.
+            let _ = tokio::time::timeout(LAST_WORD, refuse(&mut client)).await;
+            return;
+        }
         match TcpStream::connect(self.address).await {
             Ok(mut app) => {
                 let _ = app.set_nodelay(true);
@@ -79,10 +108,20 @@ impl Upstream {
 
     pub(crate) async fn forward(
         self: &Arc<Self>,
+        peer: SocketAddr,
         mut request: Request<Incoming>,
     ) -> Response<ServerBody> {
-        let upgrade = is_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
-        remove_hop_by_hop(request.headers_mut(), upgrade.is_some());
+        if self.border.refuses(&request) {
+            return reply::error(StatusCode::NOT_FOUND, "not found").map(ServerBody::own);
+        }
+        let upgrade = takes_upgrade(request.headers()).then(|| hyper::upgrade::on(&mut request));
+        self.border.clean(request.headers_mut(), peer);
+        if upgrade.is_some() {
+            let upgrade = HeaderValue::from_static("Upgrade");
+            request.headers_mut().insert(header::CONNECTION, upgrade);
+        } else {
+            request.headers_mut().remove(header::UPGRADE);
+        }
         to_origin_form(&mut request);
         let request = request.map(|body| {
             let empty = body.is_end_stream();
@@ -148,7 +187,8 @@ impl Upstream {
             }
             return response.map(|_| ServerBody::empty());
         }
-        remove_hop_by_hop(response.headers_mut(), false);
+        hop_by_hop::remove(response.headers_mut(), hop_by_hop::is_end_to_end);
+        response.headers_mut().remove(header::UPGRADE);
         response.map(|body| ServerBody::app(AppBody::new(body, connection, Arc::clone(self))))
     }
 
@@ -200,6 +240,16 @@ async fn tunnel(
     }
 }
 
+/// What was sent is read first: closed with bytes unread, the kernel resets, and the client reads
+/// nothing.
+async fn refuse(client: &mut TcpStream) -> std::io::Result<()> {
+    client.write_all(&HTTP_1_1_REQUIRED).await?;
+    client.shutdown().await?;
+    let mut unread = client.take(LAST_BYTES);
+    tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
 async fn relay<A, B>(client: &mut A, app: &mut B, stop: &CancellationToken)
 where
     A: AsyncRead + AsyncWrite + Unpin,
@@ -212,28 +262,21 @@ where
     }
 }
 
-/// RFC 9110 §7.6.1: what concerns one connection only, and what `Connection` names. Trailers
-/// pass through, so `TE` and `Trailer` stay.
-fn remove_hop_by_hop(headers: &mut HeaderMap, keep_upgrade: bool) {
-    let named: Vec<header::HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .filter(|name| !matches!(*name, header::UPGRADE | header::TE))
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    headers.remove("keep-alive");
-    headers.remove("proxy-connection");
-    headers.remove(header::CONNECTION);
-    if keep_upgrade {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    } else {
-        headers.remove(header::UPGRADE);
-    }
+/// `Upgrade` passes with the request that asks for it. Not to HTTP/2: whatever a stranger then asked
+/// for, nobody would see (and RFC 9113 §3.1 has done away with it).
+fn takes_upgrade(headers: &HeaderMap) -> bool {
+    let http2 = |value: &HeaderValue| {
+        let mut all = value.as_bytes().split(|byte| *byte == b',');
+        all.any(|protocol| {
+            let protocol = protocol.trim_ascii();
+            let starts = |with: &str| {
+                let start = protocol.get(..with.len());
+                start.is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()))
+            };
+            starts("h2") || starts("http/2")
+        })
+    };
+    is_upgrade(headers) && !headers.get_all(header::UPGRADE).iter().any(http2)
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

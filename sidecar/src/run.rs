@@ -1,6 +1,6 @@
 //! Wiring: settings, sockets, tasks, and their end.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::journal::{Journal, Orphan};
-use crate::proxy::Upstream;
+use crate::proxy::{Border, Upstream};
 use crate::server::{Entrance, Server};
 use crate::upgrade::{Door, Verifier};
 use crate::{drain, heartbeat, logging, ops, recover, server};
@@ -53,12 +53,13 @@ pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
 async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let verifier = Verifier::new(&config.settings.jwt)?;
     let (journal, orphans) = open_journal(args)?;
+    let border = Border::new(&config.settings, config.target.as_ref());
     let app = config.target.map(|target| {
         let client = AppClient::new(target.port.get(), &config.settings.callback);
         (target, client)
     });
-    let clients = bind(args.listen)?;
-    let ops_listener = bind(args.ops_listen)?;
+    let clients = listeners(args.listen, args.loopback)?;
+    let ops_listeners = listeners(args.ops_listen, args.loopback)?;
     let token = args
         .admin_token
         .clone()
@@ -66,7 +67,7 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         .map(AdminToken::new);
     let remote_admin = token
         .as_ref()
-        .map(|_| bind(args.admin_listen))
+        .map(|_| listeners(args.admin_listen, args.loopback))
         .transpose()?;
 
     let gateway = Arc::new(Gateway::new(config.settings, app, journal));
@@ -78,35 +79,34 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let server = Arc::new(Server {
         gateway: Arc::clone(&gateway),
         door,
-        upstream: upstream(args, &connections, &stop),
+        upstream: upstream(args, border, &connections, &stop),
         admin_token: token,
         open,
         drain,
     });
 
     announce(&gateway, args, &clients)?;
-    connections.spawn(server::serve(
-        Arc::clone(&server),
-        Entrance::Clients,
-        clients,
-        connections.clone(),
-        stop.clone(),
-    ));
-    connections.spawn(ops::serve(
-        Arc::clone(&server),
-        ops_listener,
-        connections.clone(),
-        stop.clone(),
-    ));
-    if let Some(listener) = remote_admin {
-        let serve = server::serve(
+    let remote_admin = remote_admin.into_iter().flatten();
+    let all = (clients
+        .into_iter()
+        .map(|listener| (Entrance::Clients, listener)))
+    .chain(remote_admin.map(|listener| (Entrance::RemoteAdmin, listener)));
+    for (entrance, listener) in all {
+        connections.spawn(server::serve(
             Arc::clone(&server),
-            Entrance::RemoteAdmin,
+            entrance,
             listener,
             connections.clone(),
             stop.clone(),
-        );
-        connections.spawn(serve);
+        ));
+    }
+    for listener in ops_listeners {
+        connections.spawn(ops::serve(
+            Arc::clone(&server),
+            listener,
+            connections.clone(),
+            stop.clone(),
+        ));
     }
     let background = tokio::spawn({
         let (gateway, server) = (Arc::clone(&gateway), Arc::clone(&server));
@@ -140,12 +140,14 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
 
 fn upstream(
     args: &ProcessArgs,
+    border: Border,
     tunnels: &TaskTracker,
     stop: &CancellationToken,
 ) -> Option<Arc<Upstream>> {
     let address = SocketAddr::new(args.pod_ip?, args.upstream_port?);
     Some(Arc::new(Upstream::new(
         address,
+        border,
         tunnels.clone(),
         stop.clone(),
     )))
@@ -164,17 +166,42 @@ fn open_journal(args: &ProcessArgs) -> anyhow::Result<(Option<Journal>, Vec<Orph
 fn announce(
     gateway: &Gateway<AppClient>,
     args: &ProcessArgs,
-    clients: &TcpListener,
+    clients: &[TcpListener],
 ) -> anyhow::Result<()> {
     let target = gateway.app.as_ref().map(|app| &app.target.url);
+    let addresses: Vec<String> = clients
+        .iter()
+        .map(|listener| Ok(listener.local_addr()?.to_string()))
+        .collect::<std::io::Result<_>>()?;
     info!(
-        clients = %clients.local_addr()?,
+        clients = addresses.join(", "),
         path = %gateway.settings.routes.path,
         ops = %args.ops_listen,
         callbacks = target.map_or("none", String::as_str),
         "ready"
     );
     Ok(())
+}
+
+/// With `loopback`: what asks for all addresses gets loopback's, of both families, as `localhost`
+/// may be either.
+fn listeners(address: SocketAddr, loopback: bool) -> anyhow::Result<Vec<TcpListener>> {
+    if !loopback || !address.ip().is_unspecified() {
+        return Ok(vec![bind(address)?]);
+    }
+    let on = |ip: IpAddr| bind(SocketAddr::new(ip, address.port()));
+    let mut all = vec![on(Ipv4Addr::LOCALHOST.into())?];
+    match on(Ipv6Addr::LOCALHOST.into()) {
+        Ok(listener) => all.push(listener),
+        Err(error) if taken(&error) => return Err(error),
+        Err(error) => warn!("{error:#}; localhost is 127.0.0.1 alone here"),
+    }
+    Ok(all)
+}
+
+fn taken(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
 
 /// All addresses of both families where `[::]` is asked for; of IPv4 alone on a host without IPv6.
@@ -198,7 +225,7 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     let any_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
     listen(address)
         .or_else(|error| {
-            let no_v6 = address.ip() == std::net::Ipv6Addr::UNSPECIFIED
+            let no_v6 = address.ip() == Ipv6Addr::UNSPECIFIED
                 && error.kind() != std::io::ErrorKind::AddrInUse;
             if no_v6 { listen(any_v4) } else { Err(error) }
         })

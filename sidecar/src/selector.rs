@@ -47,6 +47,14 @@ pub enum Start<'a> {
     All,
 }
 
+impl Criteria {
+    /// Whether nothing but a namespace selects. `all` selects nobody by itself.
+    pub fn rest_on_namespace(&self) -> bool {
+        let named = self.conns.is_some() || self.users.is_some() || self.tokens.is_some();
+        self.namespace.is_some() && !named
+    }
+}
+
 impl Selector {
     /// `None`: the criteria name nobody. `users_access_type` alone names nobody either, it only
     /// narrows.

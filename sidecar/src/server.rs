@@ -117,7 +117,7 @@ async fn answer(
     if let Some(upstream) = server.upstream_of(entrance) {
         match sniff(&stream, patience).await {
             Some(Protocol::Http1) => patience = patience.max(PROXY_IDLE),
-            Some(Protocol::Other) => return upstream.splice(stream, &stop).await,
+            Some(protocol) => return upstream.splice(protocol, stream, &stop).await,
             None => return,
         }
     }
@@ -171,7 +171,7 @@ impl Server {
                 .map(ServerBody::own),
             // What is no WebSocket is the app's, also at our path.
             Some(upstream) if !(ours && is_websocket(request.headers())) => {
-                let mut response = Box::pin(upstream.forward(request)).await;
+                let mut response = Box::pin(upstream.forward(peer, request)).await;
                 if self.gateway.is_draining() {
                     let close = HeaderValue::from_static("close");
                     response.headers_mut().insert(header::CONNECTION, close);

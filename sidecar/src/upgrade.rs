@@ -15,9 +15,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use stanza::field::Origin;
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::callback::client::AppClient;
 use crate::callback::event::OpenRequest;
@@ -27,7 +28,8 @@ use crate::identity::{ConnectionId, Identity};
 use crate::registry::Expected;
 use crate::reply::{Reply, error};
 use crate::session::Session;
-use crate::ws;
+use crate::throttle::Throttle;
+use crate::{trust, ws};
 
 /// Lets clients in.
 #[derive(Debug)]
@@ -35,6 +37,7 @@ pub(crate) struct Door {
     gateway: Arc<Gateway<AppClient>>,
     verifier: Option<Verifier>,
     sessions: TaskTracker,
+    foreign_origins: Throttle,
 }
 
 /// Why a client is not let in: the answer, and the value of the metric's label.
@@ -68,6 +71,7 @@ impl Door {
             gateway,
             verifier,
             sessions,
+            foreign_origins: Throttle::new(),
         }
     }
 
@@ -93,9 +97,11 @@ impl Door {
     ) -> Result<Reply, Refused> {
         let accept = handshake(request)?;
         self.check_open()?;
-        self.check_origin(request.headers())?;
+        let settings = &self.gateway.settings.identity;
+        let trusted = trust::trusts(settings, peer, request.headers());
+        trust::filter(request.headers_mut(), settings, trusted);
+        self.check_origin(request, trusted)?;
         let place = self.place()?;
-        identify::drop_untrusted(request.headers_mut(), peer, &self.gateway.settings.identity);
         let claimed = self.verify(request.headers())?;
         let hook = match &self.gateway.settings.routes.auth {
             Some(path) => Some(hook::ask(&self.gateway, path, request).await?),
@@ -140,20 +146,34 @@ impl Door {
         self.gateway.admit().ok_or_else(full)
     }
 
-    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refused> {
+    /// Against pages of other sites, whose requests carry a user's cookies (RFC 6455 §10.2).
+    fn check_origin<B>(&self, request: &Request<B>, trusted: bool) -> Result<(), Refused> {
         let allowed = &self.gateway.settings.routes.origins;
-        let Some(origin) = headers.get(header::ORIGIN).filter(|_| !allowed.is_empty()) else {
+        let own = own_hosts(request, trusted);
+        let is_allowed = |origin: &str| match allowed.as_slice() {
+            [] => Origin::parse(origin)
+                .is_some_and(|origin| own.iter().any(|host| origin.is_of(host))),
+            patterns => patterns.iter().any(|pattern| pattern.covers(origin)),
+        };
+        let all = request.headers().get_all(header::ORIGIN).iter();
+        let mut all = all.map(|origin| origin.to_str().unwrap_or_default());
+        let Some(foreign) = all.find(|origin| !is_allowed(origin)) else {
             return Ok(());
         };
-        let origin = origin.to_str().unwrap_or_default();
-        if allowed.iter().any(|pattern| pattern.covers(origin)) {
-            return Ok(());
+        if let Some(left_out) = self.foreign_origins.pass() {
+            warn!(
+                origin = foreign,
+                host = own.first().copied().unwrap_or_default(),
+                left_out,
+                "a page of another site was refused; if it is yours, allow it in the setting origins"
+            );
         }
-        Err(Refused::new(
-            "origin",
-            StatusCode::FORBIDDEN,
-            "this origin is not allowed (origins)",
-        ))
+        let message = if allowed.is_empty() {
+            "this origin is not the host that is asked; the setting origins allows others"
+        } else {
+            "this origin is not allowed (origins)"
+        };
+        Err(Refused::new("origin", StatusCode::FORBIDDEN, message))
     }
 
     fn verify(&self, headers: &HeaderMap) -> Result<Option<String>, Refused> {
@@ -187,6 +207,23 @@ impl Door {
             Refused::new("connections_per_user", status, message)
         })
     }
+}
+
+/// By which names, with ports, the client asked for us.
+fn own_hosts<B>(request: &Request<B>, trusted: bool) -> Vec<&str> {
+    let headers = request.headers();
+    let host = match request.uri().authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok()),
+    };
+    let forwarded = headers.get_all("x-forwarded-host").iter();
+    let forwarded = forwarded
+        .filter(|_| trusted)
+        .filter_map(|hosts| hosts.to_str().ok())
+        .flat_map(|hosts| hosts.split(','));
+    host.into_iter().chain(forwarded).collect()
 }
 
 fn enter(

@@ -93,7 +93,6 @@ async fn selectors_and_their_intersections() {
         (json!({"users": ["nobody there"]}), &[]),
         (json!({"tokens": ["ann1", "bob1"]}), &[PRIVATE, BOB]),
         (json!({"tokens": [strangers_token]}), &[PUBLIC]),
-        (json!({"namespace": "one"}), &[PRIVATE, BOB]),
         (json!({"all": true}), &[PRIVATE, PUBLIC, BOB, NOBODY]),
         (
             json!({"all": true, "except": [private, bob]}),

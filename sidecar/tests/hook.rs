@@ -28,7 +28,11 @@ fn on_hook(app: &App, answer: Answer) {
 #[tokio::test]
 async fn the_app_is_asked_with_all_that_the_client_sent() {
     let mut app = App::start().await;
-    let gateway = guarded(&app).await;
+    let gateway = Launch::for_app(&app)
+        .set("auth", "/ws/auth")
+        .set("origins", "https://app.example")
+        .start()
+        .await;
     let headers = [
         ("Cookie", "session=1"),
         ("Authorization", "Bearer abc"),
@@ -224,5 +228,53 @@ async fn the_hook_does_not_see_a_strangers_identity_header() {
         .await;
     let _client = Client::with(&gateway, "/ws", &[("X-BFL-USER", "admin")]).await;
     assert_eq!(app.next().await.header("x-bfl-user"), None);
+    assert_eq!(app.next_of("open").await.field("user_name"), "");
+    // CGI, PHP and WSGI read each of these as HTTP_X_BFL_USER; and one as our own X-Original-URI.
+    let spelled = [
+        ("X_BFL_USER", "admin"),
+        ("X.BFL.USER", "admin"),
+        ("X-BFL_USER", "admin"),
+        ("X_Original_URI", "/admin"),
+    ];
+    let _client = Client::with(&gateway, "/ws", &spelled).await;
+    let asked = app.next().await;
+    let seen = format!("{:?}", asked.headers);
+    assert!(!seen.contains("admin"), "{seen}");
+    assert_eq!(asked.header("x-original-uri"), Some("/ws"));
+}
+
+/// RFC 9110 §7.6.1: what concerns the app's connection to the gateway is no client's business.
+#[tokio::test]
+async fn a_refusal_leaves_hop_by_hop_headers_behind() {
+    let app = App::start().await;
+    let refusal = Answer::status(401)
+        .with_header("Connection", "keep-alive, X-Hop")
+        .with_header("Keep-Alive", "timeout=5, max=100")
+        .with_header("Proxy-Connection", "keep-alive")
+        .with_header("X-Hop", "gone")
+        .with_header("WWW-Authenticate", "Basic")
+        .with_header("X-Kept", "kept");
+    on_hook(&app, refusal);
+    let gateway = guarded(&app).await;
+    let refused = http::upgrade(gateway.clients, "/ws", &[]).await;
+    assert_eq!(refused.status, 401);
+    for name in ["keep-alive", "proxy-connection", "x-hop"] {
+        assert_eq!(refused.header(name), None, "{name}");
+    }
+    assert_eq!(refused.header("www-authenticate"), Some("Basic"));
+    assert_eq!(refused.header("x-kept"), Some("kept"));
+}
+
+/// A hook that looks at a cookie has checked no password.
+#[tokio::test]
+async fn a_name_in_the_url_is_not_vouched_for_by_a_cookie() {
+    let mut app = App::start().await;
+    let gateway = guarded(&app).await;
+    let mallory = [
+        ("Cookie", "session=valid-of-mallory"),
+        ("Authorization", "Basic YWRtaW46d2hhdGV2ZXI="),
+    ];
+    let _client = Client::with(&gateway, "/ws", &mallory).await;
+    app.next().await;
     assert_eq!(app.next_of("open").await.field("user_name"), "");
 }

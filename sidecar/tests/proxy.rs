@@ -27,6 +27,10 @@ struct End {
 
 impl Stage {
     async fn set() -> Self {
+        Self::with(|launch| launch).await
+    }
+
+    async fn with(more: impl FnOnce(Launch) -> Launch) -> Self {
         let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = app.local_addr().unwrap().port().to_string();
         let launch = Launch::new()
@@ -34,7 +38,7 @@ impl Stage {
             .env("WS_UPSTREAM_PORT", &port);
         Self {
             app,
-            gateway: launch.start().await,
+            gateway: more(launch).start().await,
         }
     }
 
@@ -124,7 +128,7 @@ impl End {
 
 #[tokio::test]
 async fn a_request_arrives_as_it_was_sent() {
-    let stage = Stage::set().await;
+    let stage = Stage::with(|launch| launch.set("identity.trustedProxies", "127.0.0.1")).await;
     let mut client = stage.client().await;
     let head = "GET /a/b?c=%20d HTTP/1.1\r\nHost: my.example:8443\r\nX-Mixed-Case: One\r\n\
                 Cookie: a=b\r\nX-Forwarded-For: 1.2.3.4\r\nX-BFL-USER: ann\r\nx-lower: two\r\n\r\n";

@@ -59,3 +59,13 @@ choice! {
         Notify = "notify",
     }
 }
+
+choice! {
+    /// Who says under which namespace a connection is filed.
+    Namespaces: "client or hook" {
+        /// `?namespace=`: the client's own word, so that it selects nobody by itself.
+        Client = "client",
+        /// The auth hook, a verified token, or the open answer.
+        Hook = "hook",
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Everything else in the document is left alone: it belongs to Olares.
 
+use crate::choice::Expose;
 use crate::field::{AppPort, Field, UrlPath};
 use crate::node::{Key, Node, Value};
 use crate::problem::{Problems, Report};
@@ -211,12 +212,37 @@ impl WebSocket {
             port: port?,
             path: url?,
         };
+        if matches!(operator.expose, None | Some(Expose::Entrance)) {
+            let of_types = stanza.get("types").into_iter().flat_map(Node::items);
+            let of_types = of_types.filter_map(|entry| entry.get("url"));
+            let url = stanza.get("url").map(|node| ("url", node));
+            for (key, node) in url.into_iter().chain(of_types.map(|node| ("types", node))) {
+                warn_of_pages_path(node, &path_of(key), report);
+            }
+        }
         Some(Self {
             target,
             gateway,
             operator,
             hold_app: drain.hold_app,
         })
+    }
+}
+
+/// Where the gateway stands in front of the app, nobody outside may post to a path of callbacks.
+fn warn_of_pages_path(url: &Node, path: &str, report: &mut Report) {
+    let text = url.as_text().unwrap_or_default();
+    let bare = text.split('?').next().unwrap_or_default();
+    if bare.trim_matches('/').is_empty() || bare != text {
+        report.warn(
+            url.position,
+            path,
+            format!(
+                "with expose: entrance (the default on Olares) every POST from outside to {bare} is \
+                 answered 404, also one that is meant for a page; give callbacks a path of their own, \
+                 such as /ws/message"
+            ),
+        );
     }
 }
 

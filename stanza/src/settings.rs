@@ -8,7 +8,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Map, Value as Json};
 
-use crate::choice::{Expose, Placement, Rollout};
+use crate::choice::{Expose, Namespaces, Placement, Rollout};
 use crate::field::{ByteSize, CloseCode, Field, HeaderName, MessageType, OriginPattern, UrlPath};
 use crate::node::Node;
 use crate::resources::Resources;
@@ -90,8 +90,9 @@ group! {
         /// The app's path that is asked before each upgrade, as nginx `auth_request` does.
         /// 2xx lets the client in; any other answer goes back to it unchanged. Unset: everyone is let in.
         "auth" auth: Option<UrlPath> = None;
-        /// Origins that browsers may connect from. Empty: any. A client that sends no
-        /// `Origin` header is no browser and is not held back by this list.
+        /// Origins that browsers may connect from. Empty: the request's own host and port (`Host`,
+        /// or `X-Forwarded-Host` of a trusted proxy). A client that sends no `Origin` header is no
+        /// browser and is not held back.
         "origins" origins: Vec<OriginPattern> = Vec::new();
         /// Messages whose `event`, else `type`, else first array element equals `type` are
         /// posted to that `url` as well.
@@ -133,11 +134,19 @@ group! {
 group! {
     /// `identity`: who a client is.
     Identity {
-        /// Request headers that name the user, first that is present. Only from trusted peers;
-        /// dropped from anyone else's request.
+        /// Request headers that name the user, first that is present. Only from trusted proxies;
+        /// dropped from anyone else's request, however they are spelled.
         "headers" headers: Vec<HeaderName> = vec![HeaderName::from_static("x-bfl-user")];
-        /// Peers whose identity headers count.
-        "trustedProxies" trusted_proxies: Vec<IpNet> = loopback();
+        /// Proxies whose identity headers count, as each of them overwrites what clients send.
+        /// Unset: 127.0.0.1 and ::1, and of these only requests without a proxy's headers. Once
+        /// it is set, loopback counts only if it is listed. An empty list: nobody.
+        "trustedProxies" trusted_proxies: Option<Vec<IpNet>> = None;
+        /// The name in `wss://name:password@host` is the user once the auth hook lets it in. Only
+        /// for a hook that checks the password.
+        "basic" basic: bool = false;
+        /// Who says under which namespace a client is: `client` (`?namespace=`, which selects
+        /// nobody by itself) or `hook` (the auth hook or a verified token).
+        "namespaces" namespaces: Namespaces = Namespaces::Client;
     }
 }
 
@@ -275,12 +284,6 @@ impl Field for KeySet {
     fn to_json(&self) -> Json {
         self.0.clone()
     }
-}
-
-fn loopback() -> Vec<IpNet> {
-    ["127.0.0.0/8", "::1/128"]
-        .map(|net| net.parse().expect("a network"))
-        .to_vec()
 }
 
 const fn is_switch(kind: &str) -> bool {

@@ -127,6 +127,34 @@ fn unknown_keys_warn_and_suggest() {
     );
 }
 
+/// In front of the app nobody outside may post where callbacks go; a page's forms do.
+#[test]
+fn a_callback_path_that_pages_have_too_is_told() {
+    let warnings = |stanza: &str| {
+        let manifest = read(&format!("  websocket: {stanza}\n"));
+        let found = manifest.warnings.iter().map(ToString::to_string);
+        found.collect::<Vec<_>>()
+    };
+    for shared in ["/", "//", "/?route=ws", "/index.php?route=ws"] {
+        let found = warnings(&format!("{{url: {shared:?}, port: 80}}"));
+        assert_eq!(found.len(), 1, "{shared}: {found:?}");
+        let place = "OlaresManifest.yaml:9:20: warning: options.websocket.url: ";
+        assert!(
+            found[0].starts_with(place) && found[0].contains("404"),
+            "{found:?}"
+        );
+    }
+    let typed = "{url: /ws, port: 80, expose: entrance, types: [{type: a, url: /}]}";
+    assert!(warnings(typed)[0].contains("options.websocket.types: "));
+    for well in [
+        "{url: /ws/message, port: 80}",
+        "{url: /, port: 80, expose: service}",
+        "{url: /, port: 80, expose: none}",
+    ] {
+        assert_eq!(warnings(well), [""; 0], "{well}");
+    }
+}
+
 #[test]
 fn an_object_is_validated_by_field_path() {
     let spec = serde_json::json!({"options": {"websocket": {"url": "/ws", "port": 0}}});

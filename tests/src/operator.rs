@@ -26,6 +26,9 @@ pub fn install_with(more: &[&str]) -> Result<()> {
     install_chart(&root().join("charts/ws-operator"), more)
 }
 
+/// The clients of the tests run on the node: to the pods it is the edge that names users.
+const EDGE: &str = "--set=identity.trustedProxies={10.0.0.0/8,172.16.0.0/12,192.168.0.0/16}";
+
 /// Another chart than the checkout's.
 pub fn install_chart(chart: &Path, more: &[&str]) -> Result<()> {
     let chart = chart.display().to_string();
@@ -42,7 +45,7 @@ pub fn install_chart(chart: &Path, more: &[&str]) -> Result<()> {
     ];
     let mut words: Vec<String> = words
         .into_iter()
-        .chain(["ws-operator", &chart])
+        .chain(["ws-operator", &chart, EDGE])
         .chain(more.iter().copied())
         .map(str::to_owned)
         .collect();

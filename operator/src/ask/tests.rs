@@ -94,7 +94,8 @@ fn every_setting_can_be_written_beside_it() {
     assert_eq!(*port, Some(80));
     assert!(websocket.hold_app && websocket.gateway.heartbeat.server_ping);
     assert_eq!(websocket.gateway.heartbeat.timeout.as_secs(), 420);
-    assert_eq!(websocket.gateway.identity.trusted_proxies.len(), 2);
+    let proxies = websocket.gateway.identity.trusted_proxies.as_ref();
+    assert_eq!(proxies.map(Vec::len), Some(2));
     assert_eq!(websocket.gateway.routes.types.len(), 1);
     assert_eq!(websocket.operator.rollout, stanza::choice::Rollout::Notify);
 }

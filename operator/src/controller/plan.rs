@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
     pub(super) strays: Vec<(Arc<PodFacts>, Verdict)>,
     pub(super) expose: Expose,
+    /// Whose word on users' names counts.
+    pub(super) identity: Option<String>,
     pub(super) route: Route,
     /// Services whose port leads to the app itself again, before anything is rolled.
     pub(super) returns: Vec<Retarget>,
@@ -117,6 +119,7 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         counts,
         steps,
         strays: validated.strays,
+        identity: validated.identity,
         expose,
         route,
         returns,

@@ -81,6 +81,7 @@ fn status(app: &App, applied: &Applied, now: &str) -> AppManifestStatus {
         entrance: app.service().map(str::to_owned),
         expose: accepted.then(|| plan.expose.as_str().to_owned()),
         url: url(app, applied),
+        identity: plan.identity.clone().filter(|_| accepted),
         warnings: app.warnings.iter().map(ToString::to_string).collect(),
         workloads: workloads.chain(strays).collect(),
     }

@@ -9,7 +9,7 @@ use stanza::choice::Rollout;
 use super::dereference::{Member, Observed};
 use crate::app::{App, AppId, Stanza};
 use crate::cluster::{Budget, PodFacts, ServiceFacts, WorkloadFacts};
-use crate::injection::{Decision, Rules, desired};
+use crate::injection::{Decision, Neighbours, Rules, Trust, desired};
 use crate::reason::Reason;
 use crate::shape::{Gateway, Shape};
 use crate::source::precedence::winner;
@@ -28,6 +28,8 @@ pub(super) struct Validated {
     pub(super) budgets: Vec<Arc<Budget>>,
     pub(super) disabled: bool,
     pub(super) image: String,
+    /// Whose word on users' names counts.
+    pub(super) identity: Option<String>,
 }
 
 /// A reason and what was found, for people.
@@ -153,6 +155,7 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
         accepted = superseded(other.app);
     }
     let overruled = observed.claims.overruled_by(&observed.id);
+    let identity = identity(observed.app.as_deref(), &members, rules);
     Validated {
         overruled: overruled.cloned().collect(),
         id: observed.id.clone(),
@@ -165,7 +168,22 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
         budgets: observed.budgets,
         disabled: observed.disabled,
         image: rules.image.clone(),
+        identity,
     }
+}
+
+/// As new pods get it; what others put into pods shows in those that run.
+fn identity(app: Option<&App>, members: &[Assessed], rules: &Rules) -> Option<String> {
+    let Stanza::Valid { websocket, .. } = &app?.stanza else {
+        return None;
+    };
+    let pods = members.iter().flat_map(|member| &member.pods);
+    let mut shapes = pods.map(|pod| &pod.shape);
+    let neighbours = Neighbours {
+        envoy: shapes.clone().any(|shape| shape.envoy),
+        mesh: shapes.find_map(|shape| shape.mesh),
+    };
+    Some(Trust::of(&websocket.gateway.identity, rules, neighbours).to_string())
 }
 
 /// A template does not show the Envoy that the platform puts into its pods. A pod behind one has

@@ -12,10 +12,9 @@ use serde_json::Value as Json;
 use stanza::choice::Placement;
 use stanza::field::Field;
 use stanza::resources::Resources;
-use stanza::settings::Identity;
 use stanza::{WebSocket, env};
 
-use super::Rules;
+use super::{Rules, Trust};
 use crate::names;
 
 /// The image's user; any other that is not root would do.
@@ -30,7 +29,12 @@ const PROBE_TIMEOUT: i32 = 5;
 const HOLD_MARGIN: u64 = 2;
 
 /// With `upstream` the gateway stands in front of that port of the app.
-pub(super) fn build(websocket: &WebSocket, rules: &Rules, upstream: Option<u16>) -> Container {
+pub(super) fn build(
+    websocket: &WebSocket,
+    rules: &Rules,
+    trust: &Trust,
+    upstream: Option<u16>,
+) -> Container {
     let operator = &websocket.operator;
     let native = operator.sidecar == Placement::Native;
     let client_port = match upstream {
@@ -42,7 +46,7 @@ pub(super) fn build(websocket: &WebSocket, rules: &Rules, upstream: Option<u16>)
         image: Some(rules.image.clone()),
         image_pull_policy: Some(rules.pull_policy.clone()),
         command: Some(vec![env::PROGRAM.to_owned()]),
-        env: Some(variables(websocket, rules, upstream)),
+        env: Some(variables(websocket, trust, upstream)),
         ports: Some(vec![
             port(client_port, env::CLIENT_PORT),
             port(names::OPS_PORT_NAME, env::OPS_PORT),
@@ -94,12 +98,13 @@ pub(super) fn hold_app(spec: &mut PodSpec, websocket: &WebSocket) {
     }
 }
 
-fn variables(websocket: &WebSocket, rules: &Rules, upstream: Option<u16>) -> Vec<EnvVar> {
+fn variables(websocket: &WebSocket, trust: &Trust, upstream: Option<u16>) -> Vec<EnvVar> {
     let mut websocket = websocket.clone();
-    let trusted = &mut websocket.gateway.identity.trusted_proxies;
-    if *trusted == Identity::default().trusted_proxies {
-        trusted.extend(&rules.trusted_proxies);
-    }
+    websocket
+        .gateway
+        .identity
+        .trusted_proxies
+        .clone_from(&trust.proxies);
     env::to_env(&websocket)
         .into_iter()
         .chain([(env::JOURNAL, env::JOURNAL_DIR.to_owned())])

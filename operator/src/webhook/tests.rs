@@ -65,6 +65,7 @@ impl Server {
                 pull_policy: "Never".to_owned(),
                 resources: k8s_openapi::api::core::v1::ResourceRequirements::default(),
                 trusted_proxies: Vec::new(),
+                olares: tokio::sync::watch::channel(false).1,
                 native: true,
                 expose: ExposeRule::Always(Expose::Service),
             },

@@ -58,6 +58,19 @@ fn lint_is_silent_where_all_is_well() {
 }
 
 #[test]
+fn lint_warns_of_callbacks_at_the_apps_root() {
+    let root = MANIFEST.replace("url: /ws/message", "url: /");
+    let ran = run(&["lint", "--name", "chat", "-"], &root);
+    assert_eq!(ran.code, 0, "{}", ran.out);
+    let place = "-:8:10: warning: options.websocket.url: ";
+    assert!(
+        ran.out.starts_with(place) && ran.out.contains("404"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
 fn lint_says_where_and_ends_with_1() {
     let wrong = MANIFEST.replace("8888", "70000").replace("url:", "uri:");
     let ran = run(&["lint", "--name", "chat", "-"], &wrong);

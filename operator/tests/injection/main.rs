@@ -9,13 +9,15 @@ mod properties;
 mod support;
 
 use k8s_openapi::api::core::v1::Pod;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use ws_operator::app::App;
 use ws_operator::injection::{self, Claim, Decision, Rules, desired};
 use ws_operator::reason::Reason;
 use ws_operator::shape::Shape;
 
-use support::{app, decide, injected, pod, pod_with, rules, service, skipped, stanza};
+use support::{
+    app, decide, injected, injected_with, pod, pod_with, rules, service, skipped, stanza,
+};
 
 #[test]
 fn a_pod_with_three_lines_of_stanza() {
@@ -108,6 +110,50 @@ fn settings_that_mean_the_same_have_the_same_hash() {
     assert_eq!(
         injected(&pod(), &stanza()).metadata.annotations,
         injected(&pod(), &spelled).metadata.annotations
+    );
+}
+
+/// What stands beside the app decides whom the gateway takes a name from.
+#[test]
+fn whose_word_on_a_users_name_counts() {
+    let proxies = |websocket: &Json, beside: &[&str], rules: &Rules| {
+        let mut pod = pod();
+        let containers = pod["spec"]["containers"].as_array_mut().unwrap();
+        containers.extend(beside.iter().map(|name| json!({"name": name})));
+        let pod = injected_with(&pod, websocket, rules);
+        let gateway = pod.spec.unwrap().containers.pop().unwrap();
+        let options = gateway
+            .env
+            .unwrap()
+            .into_iter()
+            .find(|env| env.name == "WS_OPTIONS");
+        let options = options
+            .and_then(|env| env.value)
+            .unwrap_or_else(|| "{}".to_owned());
+        let options: Json = serde_json::from_str(&options).unwrap();
+        options["identity"]["trustedProxies"].clone()
+    };
+    let rules = |olares| Rules {
+        trusted_proxies: Vec::new(),
+        olares: tokio::sync::watch::channel(olares).1,
+        ..rules()
+    };
+    let private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+    let stated = json!({"url": "/ws", "port": 80, "identity": {"trustedProxies": ["10.9.0.0/16"]}});
+    assert_eq!(proxies(&stanza(), &[], &rules(false)), Json::Null);
+    assert_eq!(proxies(&stanza(), &[], &rules(true)), json!(private));
+    assert_eq!(
+        proxies(&stated, &["istio-proxy"], &rules(true)),
+        json!(["10.9.0.0/16"])
+    );
+    let envoy = ["olares-envoy-sidecar"];
+    assert_eq!(
+        proxies(&stanza(), &envoy, &rules(false)),
+        json!(["127.0.0.1/32"])
+    );
+    assert_eq!(
+        proxies(&stanza(), &["linkerd-proxy"], &rules(false)),
+        json!([])
     );
 }
 

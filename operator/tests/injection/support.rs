@@ -18,6 +18,7 @@ pub(crate) fn rules() -> Rules {
         }))
         .unwrap(),
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+        olares: tokio::sync::watch::channel(false).1,
         native: true,
         expose: ExposeRule::Always(Expose::Service),
     }
@@ -74,9 +75,13 @@ pub(crate) fn decide(pod: &Pod, app: &App, check: impl FnOnce(Decision<'_>)) {
 }
 
 pub(crate) fn injected(pod: &Json, websocket: &Json) -> Pod {
+    injected_with(pod, websocket, &rules())
+}
+
+pub(crate) fn injected_with(pod: &Json, websocket: &Json, rules: &Rules) -> Pod {
     let mut pod: Pod = serde_json::from_value(pod.clone()).unwrap();
     decide(&pod.clone(), &app(websocket), |decision| match decision {
-        Decision::Inject(injection) => injection::inject_pod(&mut pod, &injection, &rules()),
+        Decision::Inject(injection) => injection::inject_pod(&mut pod, &injection, rules),
         other => panic!("{other:?}"),
     });
     pod

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use stanza::choice::Namespaces;
 use stanza::field::CloseCode;
 
 use crate::identity::ConnectionId;
@@ -32,6 +33,12 @@ pub enum BodyError {
     },
     #[error("nobody is selected; give {0}, or all: true")]
     NobodySelected(&'static str),
+    #[error(
+        "namespace: selects nobody by itself, as it is the client's own word (?namespace=); give \
+         users, tokens or connections beside it, or take it from the auth hook \
+         (identity.namespaces: hook)"
+    )]
+    NamespaceAlone,
 }
 
 impl<'a> Fields<'a> {
@@ -117,7 +124,12 @@ impl<'a> Fields<'a> {
         })
     }
 
-    pub fn selector(criteria: Criteria, choices: &'static str) -> Result<Selector, BodyError> {
+    pub fn selector(
+        criteria: Criteria,
+        choices: &'static str,
+        namespaces: Namespaces,
+    ) -> Result<Selector, BodyError> {
+        vouched_for(&criteria, namespaces)?;
         Selector::new(criteria).ok_or(BodyError::NobodySelected(choices))
     }
 
@@ -178,6 +190,14 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Whoever sends to a namespace means a group of people; clients say themselves that they are of it.
+pub fn vouched_for(criteria: &Criteria, namespaces: Namespaces) -> Result<(), BodyError> {
+    match namespaces {
+        Namespaces::Client if criteria.rest_on_namespace() => Err(BodyError::NamespaceAlone),
+        Namespaces::Client | Namespaces::Hook => Ok(()),
+    }
+}
+
 const ACCESS_TYPES: &str = "0 (all), 1 (private) or 2 (public)";
 
 #[cfg(test)]
@@ -219,6 +239,28 @@ mod tests {
             fields.criteria().unwrap_err().to_string(),
             "users: expected a list of texts"
         );
+    }
+
+    #[test]
+    fn a_clients_own_word_selects_nobody() {
+        let select = |body: &str, namespaces| {
+            let criteria = Fields::parse(body.as_bytes())
+                .unwrap()
+                .send_criteria()
+                .unwrap();
+            Fields::selector(criteria, "users", namespaces)
+        };
+        for alone in [
+            r#"{"namespace":"a"}"#,
+            r#"{"namespace":"a","all":true}"#,
+            r#"{"namespace":"a","users":[],"users_access_type":1}"#,
+        ] {
+            let refused = select(alone, Namespaces::Client);
+            assert_eq!(refused, Err(BodyError::NamespaceAlone), "{alone}");
+            assert!(select(alone, Namespaces::Hook).is_ok(), "{alone}");
+        }
+        let narrowed = r#"{"namespace":"a","users":["ann"]}"#;
+        assert!(select(narrowed, Namespaces::Client).is_ok());
     }
 
     #[test]

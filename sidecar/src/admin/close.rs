@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
+use stanza::choice::Namespaces;
 
 use super::Refusal;
 use super::body::{BodyError, Fields};
@@ -20,7 +21,9 @@ pub(super) fn serve<T: Transport>(
     gateway: &Arc<Gateway<T>>,
     body: &[u8],
 ) -> Result<Closed, Refusal> {
-    let (selector, reason) = parse(body).map_err(|error| Refusal::bad(error.to_string()))?;
+    let namespaces = gateway.settings.identity.namespaces;
+    let (selector, reason) =
+        parse(body, namespaces).map_err(|error| Refusal::bad(error.to_string()))?;
     let connections = gateway.registry.select(&selector);
     for connection in &connections {
         connection.close(reason.clone());
@@ -30,14 +33,14 @@ pub(super) fn serve<T: Transport>(
     })
 }
 
-fn parse(body: &[u8]) -> Result<(Selector, CloseReason), BodyError> {
+fn parse(body: &[u8], namespaces: Namespaces) -> Result<(Selector, CloseReason), BodyError> {
     let fields = Fields::parse(body)?;
     let criteria = Criteria {
         conns: fields.ids("conns")?,
         ..fields.criteria()?
     };
     Ok((
-        Fields::selector(criteria, "conns, users, tokens or namespace")?,
+        Fields::selector(criteria, "conns, users or tokens", namespaces)?,
         fields.close_reason()?,
     ))
 }

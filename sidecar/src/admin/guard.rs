@@ -7,12 +7,13 @@
 //! headers. A proxy that adds none and sends `Host: localhost` cannot be
 //! told apart; against that one there is the token.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Request, StatusCode, header};
 use subtle::ConstantTimeEq;
 
 use super::Refusal;
+use crate::trust;
 
 /// The bearer token of `WS_ADMIN_TOKEN`. Never shown.
 #[derive(Clone)]
@@ -55,7 +56,7 @@ pub fn local<B>(
 
 /// Whether a process of this pod asks, for itself.
 pub fn from_the_pod<B>(request: &Request<B>, peer: SocketAddr) -> Result<(), Refusal> {
-    if !peer.ip().to_canonical().is_loopback() {
+    if !trust::is_the_pod(peer.ip()) {
         // To a stranger the API does not exist.
         return Err(Refusal::new(StatusCode::NOT_FOUND, "not found"));
     }
@@ -68,13 +69,13 @@ pub fn from_the_pod<B>(request: &Request<B>, peer: SocketAddr) -> Result<(), Ref
     if request
         .headers()
         .keys()
-        .any(|name| tells_of_a_proxy(name.as_str()))
+        .any(|name| trust::tells_of_a_proxy(name.as_str()))
     {
         return forbidden(
             "this is for the pod's own processes only: the request came through a proxy",
         );
     }
-    if request.headers().contains_key(header::ORIGIN) {
+    if request.headers().contains_key(header::ORIGIN) || is_a_browser(request.headers()) {
         return forbidden(
             "this is for the pod's own processes only: the request came from a web page",
         );
@@ -100,7 +101,17 @@ fn is_local_host<B>(request: &Request<B>) -> bool {
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     let hosts = request.headers().get_all(header::HOST).iter().count();
-    let local = |host: &str| matches!(without_port(host), "localhost" | "127.0.0.1" | "[::1]");
+    let local = |host: &str| {
+        let host = without_port(host);
+        let address = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
+        let address = match address {
+            Some(v6) => v6.parse().map(IpAddr::V6).ok(),
+            None => host.parse().map(IpAddr::V4).ok(),
+        };
+        host.eq_ignore_ascii_case("localhost") || address.is_some_and(trust::is_the_pod)
+    };
     hosts <= 1 && from_header.is_some_and(local) && from_uri.is_none_or(local)
 }
 
@@ -115,8 +126,15 @@ fn without_port(host: &str) -> &str {
     }
 }
 
-fn tells_of_a_proxy(header: &str) -> bool {
-    matches!(header, "forwarded" | "via" | "x-real-ip") || header.starts_with("x-forwarded")
+/// Fetch metadata of a browser, which sends no `Origin` with a GET that a page causes. Node's
+/// `fetch` sends `Sec-Fetch-Mode: cors` and is no browser.
+fn is_a_browser(headers: &HeaderMap) -> bool {
+    let has = |name| headers.contains_key(name);
+    let mode = headers.get("sec-fetch-mode");
+    has("sec-fetch-site")
+        || has("sec-fetch-dest")
+        || has("sec-fetch-user")
+        || mode.is_some_and(|mode| mode != "cors")
 }
 
 #[cfg(test)]
@@ -151,6 +169,22 @@ mod tests {
             200
         );
         assert_eq!(status("10.1.2.3:5000", &[host], None), 404);
+        assert_eq!(status("127.0.0.6:5000", &[host], None), 404);
+        for own in [
+            "Localhost",
+            "LOCALHOST:1",
+            "[0:0:0:0:0:0:0:1]:40010",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert_eq!(status(LOOPBACK, &[("host", own)], None), 200, "{own}");
+        }
+        for foreign in ["127.0.1.1", "::1", "127.1", "localhost.", "[127.0.0.1]"] {
+            assert_eq!(
+                status(LOOPBACK, &[("host", foreign)], None),
+                403,
+                "{foreign}"
+            );
+        }
         assert_eq!(status(LOOPBACK, &[("host", "evil.example")], None), 403);
         assert_eq!(status(LOOPBACK, &[], None), 403);
         for proxy in [
@@ -159,6 +193,12 @@ mod tests {
             "x-forwarded-for",
             "x-forwarded-proto",
             "x-real-ip",
+            "x_forwarded_for",
+            "cf-connecting-ip",
+            "x-envoy-external-address",
+            "true-client-ip",
+            "x-client-ip",
+            "x-original-forwarded-for",
         ] {
             assert_eq!(
                 status(LOOPBACK, &[host, (proxy, "x")], None),
@@ -166,6 +206,22 @@ mod tests {
                 "{proxy}"
             );
         }
+    }
+
+    #[test]
+    fn no_browser() {
+        let host = ("host", "localhost");
+        for said in [
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "none"),
+            ("sec-fetch-dest", "image"),
+            ("sec-fetch-mode", "no-cors"),
+        ] {
+            assert_eq!(status(LOOPBACK, &[host, said], None), 403, "{said:?}");
+        }
+        let node = ("sec-fetch-mode", "cors");
+        assert_eq!(status(LOOPBACK, &[host, node], None), 200);
     }
 
     #[test]

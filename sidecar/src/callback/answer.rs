@@ -1,7 +1,9 @@
 //! What an answer of type `application/vnd.olares.ws+json` asks for. Any other answer is
 //! ignored, whatever it says: existing apps answer anything.
 
-use crate::admin::body::{BodyError, Fields};
+use stanza::choice::Namespaces;
+
+use crate::admin::body::{BodyError, Fields, vouched_for};
 use crate::selector::{Criteria, Selector};
 use crate::ws::{CloseReason, Message};
 
@@ -37,7 +39,7 @@ impl Actions {
     }
 }
 
-pub fn parse(body: &[u8]) -> Result<Actions, BodyError> {
+pub fn parse(body: &[u8], namespaces: Namespaces) -> Result<Actions, BodyError> {
     let fields = Fields::parse(body)?;
     let mut actions = Actions {
         user: fields.text("user_name")?,
@@ -56,6 +58,7 @@ pub fn parse(body: &[u8]) -> Result<Actions, BodyError> {
     if let Some(broadcast) = fields.raw("broadcast") {
         let fields = Fields::parse(broadcast.get().as_bytes())?;
         let criteria = fields.send_criteria()?;
+        vouched_for(&criteria, namespaces)?;
         let except = criteria.except.clone();
         // Midway's @WSBroadCast names nobody and means everybody.
         let everyone = Criteria {
@@ -76,6 +79,10 @@ pub fn parse(body: &[u8]) -> Result<Actions, BodyError> {
 mod tests {
     use super::*;
 
+    fn parse(body: &[u8]) -> Result<Actions, BodyError> {
+        super::parse(body, Namespaces::Client)
+    }
+
     #[test]
     fn everything_at_once() {
         let actions = parse(
@@ -95,6 +102,13 @@ mod tests {
     fn a_broadcast_without_a_selector_is_for_everyone() {
         let actions = parse(br#"{"broadcast":{"payload":1}}"#).unwrap();
         assert!(actions.broadcast.unwrap().0.is_everyone());
+    }
+
+    #[test]
+    fn a_broadcast_to_a_namespace_alone_is_refused() {
+        let broadcast = br#"{"reply":1,"broadcast":{"payload":1,"namespace":"a"}}"#;
+        assert_eq!(parse(broadcast).unwrap_err(), BodyError::NamespaceAlone);
+        assert!(super::parse(broadcast, Namespaces::Hook).is_ok());
     }
 
     #[test]

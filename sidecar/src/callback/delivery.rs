@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use stanza::settings::Callback;
+use stanza::choice::Namespaces;
+use stanza::settings;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -30,13 +31,15 @@ pub enum Outcome {
 pub struct Delivery<T> {
     transport: T,
     retry_for: Duration,
+    namespaces: Namespaces,
 }
 
 impl<T: Transport> Delivery<T> {
-    pub fn new(transport: T, settings: &Callback) -> Self {
+    pub fn new(transport: T, settings: &settings::Gateway) -> Self {
         Self {
             transport,
-            retry_for: settings.retry_for,
+            retry_for: settings.callback.retry_for,
+            namespaces: settings.identity.namespaces,
         }
     }
 
@@ -56,7 +59,7 @@ impl<T: Transport> Delivery<T> {
                     retry_after: Some(pause),
                     ..
                 }) => (Some(pause), format!("{status} with Retry-After")),
-                Ok(answer) => return Outcome::Delivered(accept(answer, action, metrics)),
+                Ok(answer) => return Outcome::Delivered(self.accept(answer, action, metrics)),
                 Err(SendError::NotTaken(why)) => (None, why),
                 Err(SendError::InDoubt(why)) => {
                     metrics.callback(action, CallbackResult::InDoubt);
@@ -98,24 +101,24 @@ impl<T: Transport> Delivery<T> {
             }
         }
     }
-}
 
-fn accept(answer: Answer, action: Action, metrics: &Metrics) -> Option<Box<Actions>> {
-    if !answer.status.is_success() {
-        metrics.callback(action, CallbackResult::ErrorStatus);
-        let status = answer.status.as_u16();
-        warn!(
-            action = action.as_str(),
-            status, "the app answered a callback with an error"
-        );
-        return None;
-    }
-    metrics.callback(action, CallbackResult::Ok);
-    match answer::parse(&answer.action?) {
-        Ok(actions) => Some(Box::new(actions)),
-        Err(error) => {
-            warn!(action = action.as_str(), %error, "the app's action answer is ignored");
-            None
+    fn accept(&self, answer: Answer, action: Action, metrics: &Metrics) -> Option<Box<Actions>> {
+        if !answer.status.is_success() {
+            metrics.callback(action, CallbackResult::ErrorStatus);
+            let status = answer.status.as_u16();
+            warn!(
+                action = action.as_str(),
+                status, "the app answered a callback with an error"
+            );
+            return None;
+        }
+        metrics.callback(action, CallbackResult::Ok);
+        match answer::parse(&answer.action?, self.namespaces) {
+            Ok(actions) => Some(Box::new(actions)),
+            Err(error) => {
+                warn!(action = action.as_str(), %error, "the app's action answer is ignored");
+                None
+            }
         }
     }
 }

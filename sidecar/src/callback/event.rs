@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::Target;
 use crate::connection::Connection;
 use crate::identity::{ConnectionId, Identity};
+use crate::latin1;
 
 /// What happened to a connection.
 #[derive(Debug)]
@@ -234,7 +235,7 @@ impl OpenRequest {
             push_json(body, name.as_str());
             body.push(':');
             let values = self.headers.get_all(name).iter();
-            let mut values = values.map(|value| String::from_utf8_lossy(value.as_bytes()));
+            let mut values = values.map(|value| latin1::text(value.as_bytes()));
             let mut all = values.next().unwrap_or_default();
             for next in values {
                 all += ", ";

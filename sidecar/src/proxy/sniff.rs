@@ -8,8 +8,10 @@ use tokio::time::Instant;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
     Http1,
-    /// TLS, or HTTP/2 with prior knowledge (gRPC): the app's alone.
-    Other,
+    /// HTTP/2 with prior knowledge (gRPC).
+    Http2,
+    /// TLS.
+    Tls,
 }
 
 /// `None`: the client went away, or said nothing in time.
@@ -41,8 +43,8 @@ pub(crate) async fn sniff(stream: &TcpStream, patience: Duration) -> Option<Prot
 fn judge(first: &[u8]) -> Option<Protocol> {
     const PREFACE: &[u8] = b"PRI ";
     match first {
-        [0x16, ..] => Some(Protocol::Other),
-        _ if first.starts_with(PREFACE) => Some(Protocol::Other),
+        [0x16, ..] => Some(Protocol::Tls),
+        _ if first.starts_with(PREFACE) => Some(Protocol::Http2),
         _ if PREFACE.starts_with(first) => None,
         _ => Some(Protocol::Http1),
     }
@@ -56,9 +58,9 @@ mod tests {
     fn first_bytes() {
         assert_eq!(judge(b"GET "), Some(Protocol::Http1));
         assert_eq!(judge(b"PR"), None);
-        assert_eq!(judge(b"PRI "), Some(Protocol::Other));
+        assert_eq!(judge(b"PRI "), Some(Protocol::Http2));
         assert_eq!(judge(b"PRO"), Some(Protocol::Http1));
         assert_eq!(judge(b"PUT "), Some(Protocol::Http1));
-        assert_eq!(judge(&[0x16, 3]), Some(Protocol::Other));
+        assert_eq!(judge(&[0x16, 3]), Some(Protocol::Tls));
     }
 }

@@ -9,6 +9,7 @@ use tracing::warn;
 use super::Refused;
 use crate::callback::client::{AppClient, Fetched};
 use crate::gateway::Gateway;
+use crate::{hop_by_hop, latin1};
 
 /// What a 2xx says beside "yes".
 #[derive(Debug, Default)]
@@ -63,7 +64,8 @@ fn question<B>(path: &UrlPath, request: &Request<B>) -> Vec<u8> {
         }
     };
     for (name, value) in request.headers() {
-        if !HOP_BY_HOP.contains(name) && name != ORIGINAL_URI {
+        let stays = HOP_BY_HOP.contains(name) || hop_by_hop::is_always(name);
+        if !stays && name != ORIGINAL_URI {
             push(name.as_str(), value.as_bytes());
         }
     }
@@ -80,8 +82,7 @@ const ORIGINAL_URI: &str = "x-original-uri";
 
 /// RFC 9110 §7.6.1, and what belongs to the client's own handshake. `Sec-WebSocket-Protocol`
 /// stays: the app may choose by it.
-const HOP_BY_HOP: [header::HeaderName; 10] = [
-    header::CONNECTION,
+const HOP_BY_HOP: [header::HeaderName; 9] = [
     header::UPGRADE,
     header::TE,
     header::TRAILER,
@@ -96,7 +97,7 @@ const HOP_BY_HOP: [header::HeaderName; 10] = [
 fn read(headers: &HeaderMap) -> HookAnswer {
     let text = |name: &str| {
         let value = headers.get(name)?;
-        Some(String::from_utf8_lossy(value.as_bytes()).into_owned()).filter(|text| !text.is_empty())
+        Some(latin1::text(value.as_bytes()).into_owned()).filter(|text| !text.is_empty())
     };
     HookAnswer {
         user: text("x-bfl-user"),
@@ -109,6 +110,7 @@ fn read(headers: &HeaderMap) -> HookAnswer {
 fn relay(answer: Fetched) -> crate::reply::Reply {
     let mut reply = Response::new(Full::new(answer.body));
     *reply.headers_mut() = answer.headers;
+    hop_by_hop::remove(reply.headers_mut(), hop_by_hop::is_end_to_end);
     for name in HOP_BY_HOP {
         reply.headers_mut().remove(name);
     }

@@ -1,32 +1,23 @@
 //! Who a client is, from its request: the hook's word, a verified token, a trusted header, the
 //! name in the URL that the hook allowed; else nobody.
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Request, header};
+use stanza::choice::Namespaces;
 use stanza::settings;
 
 use super::hook::HookAnswer;
 use crate::identity::{Identity, Part, Token};
+use crate::latin1;
 
 /// The cookie that Olares' edge sets.
 const TOKEN_COOKIE: &str = "auth_token";
 
-/// Identity headers of a peer that is not trusted are a stranger's claim: gone, before anyone
-/// can read them.
-pub fn drop_untrusted(headers: &mut HeaderMap, peer: SocketAddr, settings: &settings::Identity) {
-    let ip = peer.ip().to_canonical();
-    if !settings.trusted_proxies.iter().any(|net| net.contains(&ip)) {
-        for name in &settings.headers {
-            headers.remove(name.as_str());
-        }
-    }
-}
-
+/// Of headers that [`crate::trust::filter`] has seen.
 pub fn identity<B>(
     request: &Request<B>,
     settings: &settings::Identity,
@@ -39,12 +30,18 @@ pub fn identity<B>(
         .and_then(|hook| hook.user.clone())
         .or(claimed)
         .or_else(|| header_user(headers, settings))
-        // The name in the URL is only a claim until somebody checked the password.
-        .or_else(|| hook.and_then(|_| basic_user(headers)))
+        // Only a claim until somebody checked the password; a hook that looks at a cookie did not.
+        .or_else(|| {
+            hook.filter(|_| settings.basic)
+                .and_then(|_| basic_user(headers))
+        })
         .unwrap_or_default();
-    let namespace = hook
-        .and_then(|hook| hook.namespace.clone())
-        .or_else(|| query_namespace(request));
+    let namespace =
+        hook.and_then(|hook| hook.namespace.clone())
+            .or_else(|| match settings.namespaces {
+                Namespaces::Client => query_namespace(request),
+                Namespaces::Hook => None,
+            });
     let token = cookies
         .and_then(token)
         .map_or_else(Token::random, Token::Private);
@@ -111,21 +108,25 @@ fn header_user(headers: &HeaderMap, settings: &settings::Identity) -> Option<Str
         .headers
         .iter()
         .filter_map(|name| headers.get(name.as_str()))
-        .map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned())
+        .map(|value| latin1::text(value.as_bytes()).trim().to_owned())
         .find(|user| !user.is_empty())
 }
 
 fn basic_user(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let mut all = headers.get_all(header::AUTHORIZATION).iter();
+    let value = all.next()?.to_str().ok()?;
+    // Of two the hook may have checked the other.
+    if all.next().is_some() {
+        return None;
+    }
     let (scheme, credentials) = value.split_once(' ')?;
     let decoded = scheme
         .eq_ignore_ascii_case("basic")
         .then(|| STANDARD.decode(credentials.trim()).ok())
         .flatten()?;
-    let text = String::from_utf8(decoded).ok()?;
-    text.split_once(':')
-        .map(|(name, _)| name.to_owned())
-        .filter(|name| !name.is_empty())
+    let end = decoded.iter().position(|byte| *byte == b':')?;
+    let name = latin1::text(&decoded[..end]).into_owned();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 fn query_namespace<B>(request: &Request<B>) -> Option<String> {
@@ -148,53 +149,67 @@ mod tests {
         request.body(()).unwrap()
     }
 
-    fn identify(peer: &str, headers: &[(&str, &str)], hook: Option<&HookAnswer>) -> Identity {
-        let settings = settings::Identity::default();
-        let mut request = request(headers);
-        drop_untrusted(request.headers_mut(), peer.parse().unwrap(), &settings);
+    fn identify(headers: &[(&str, &str)], hook: Option<&HookAnswer>, basic: bool) -> Identity {
+        let settings = settings::Identity {
+            basic,
+            ..settings::Identity::default()
+        };
+        let request = request(headers);
         let cookies = cookie_header(request.headers());
         identity(&request, &settings, cookies.as_ref(), None, hook)
     }
 
     #[test]
-    fn a_header_counts_from_trusted_peers_only() {
-        let header = [("X-BFL-USER", "ann")];
-        assert_eq!(*identify("127.0.0.1:1", &header, None).user, *"ann");
-        assert_eq!(
-            *identify("[::ffff:127.0.0.1]:1", &header, None).user,
-            *"ann"
-        );
-        assert_eq!(*identify("10.0.0.1:1", &header, None).user, *"");
+    fn a_name_in_the_url_counts_only_where_the_hook_checks_passwords() {
+        let allowed = HookAnswer::default();
+        let user = |all: &[(&str, &str)], hook, basic| identify(all, hook, basic).user.to_string();
+        let clown = ("authorization", "Basic Y2xvd246YmlnY2xvd24=");
+        assert_eq!(user(&[clown], None, true), "");
+        assert_eq!(user(&[clown], Some(&allowed), false), "");
+        assert_eq!(user(&[clown], Some(&allowed), true), "clown");
+        let admin = ("authorization", "Basic YWRtaW46eA==");
+        assert_eq!(user(&[clown, admin], Some(&allowed), true), "");
+        // J\xF6rg:x and J\xE4rg:x
+        for (basic, name) in [("Basic SvZyZzp4", "Jörg"), ("Basic SuRyZzp4", "Järg")] {
+            assert_eq!(
+                user(&[("authorization", basic)], Some(&allowed), true),
+                name
+            );
+        }
     }
 
     #[test]
-    fn a_name_in_the_url_counts_only_once_the_hook_allowed_it() {
-        let basic = [("authorization", "Basic Y2xvd246YmlnY2xvd24=")];
-        assert_eq!(*identify("10.0.0.1:1", &basic, None).user, *"");
-        let allowed = HookAnswer::default();
-        assert_eq!(
-            *identify("10.0.0.1:1", &basic, Some(&allowed)).user,
-            *"clown"
-        );
+    fn namespaces_of_the_hook_only() {
+        let settings = settings::Identity {
+            namespaces: Namespaces::Hook,
+            ..settings::Identity::default()
+        };
+        let of = |hook: HookAnswer| {
+            let found = identity(&request(&[]), &settings, None, None, Some(&hook));
+            found.namespace.as_deref().map(str::to_owned)
+        };
+        assert_eq!(of(HookAnswer::default()), None);
+        let hook = HookAnswer {
+            namespace: Some("team".to_owned()),
+            ..HookAnswer::default()
+        };
+        assert_eq!(of(hook).as_deref(), Some("team"));
     }
 
     #[test]
     fn the_cookie_is_the_token() {
-        let with = identify(
-            "10.0.0.1:1",
-            &[("cookie", "a=b; auth_token=secret; c=d")],
-            None,
-        );
+        let identify = |headers: &[(&str, &str)]| identify(headers, None, false);
+        let with = identify(&[("cookie", "a=b; auth_token=secret; c=d")]);
         assert!(with.token.equals("secret"));
         assert!(!with.token.is_public());
         let two = [
             ("cookie", "a=b"),
             ("cookie", "auth_token=\"s=1\" ;auth_token=t"),
         ];
-        assert!(identify("10.0.0.1:1", &two, None).token.equals("s=1"));
+        assert!(identify(&two).token.equals("s=1"));
         let empty = [("cookie", "auth_token=; xauth_token=u")];
-        assert!(identify("10.0.0.1:1", &empty, None).token.is_public());
-        assert!(identify("10.0.0.1:1", &[], None).token.is_public());
+        assert!(identify(&empty).token.is_public());
+        assert!(identify(&[]).token.is_public());
         assert_eq!(with.namespace.as_deref(), Some("space"));
     }
 }

@@ -134,6 +134,12 @@ impl Client {
         while self.text().await != r#"{"event":"pong"}"# {}
     }
 
+    /// What was sent before this would be here first.
+    pub async fn has_heard_nothing(&mut self) {
+        self.send(r#"{"event":"ping"}"#).await;
+        assert_eq!(self.text().await, r#"{"event":"pong"}"#);
+    }
+
     /// Reads to the end, which has to be a clean one: the server's close frame, then its end of
     /// the stream. 1005 is a close frame without a code.
     pub async fn closed(&mut self) -> (u16, String) {

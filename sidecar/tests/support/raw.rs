@@ -1,6 +1,6 @@
 //! A socket on which the test says every byte itself.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -35,6 +35,25 @@ impl Raw {
         }
     }
 
+    /// The same from this address of ours.
+    pub async fn dial_from(ip: IpAddr, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(ip, 0)).unwrap();
+        let stream = soon("a connection", socket.connect(address)).await.unwrap();
+        Self {
+            stream,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Everything until the other side ends.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        soon("the end", self.stream.read_to_end(&mut self.buffer))
+            .await
+            .unwrap();
+        std::mem::take(&mut self.buffer)
+    }
+
     /// A WebSocket.
     pub async fn open(gateway: &Gateway) -> Self {
         Self::open_with(gateway, &[]).await
@@ -62,7 +81,7 @@ impl Raw {
         raw
     }
 
-    async fn upgrade(&mut self, headers: &[(&str, &str)]) {
+    pub async fn upgrade(&mut self, headers: &[(&str, &str)]) {
         self.send(&http::request(
             "GET",
             "/ws",

@@ -17,10 +17,6 @@ pub struct UrlPath(String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AppPort(NonZeroU16);
 
-/// An entry of the `origins` allow-list: `https://app.example.com`, `https://*.example.com`, `*`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OriginPattern(String);
-
 /// An HTTP header's name, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderName(String);
@@ -104,45 +100,6 @@ impl Field for AppPort {
 
     fn to_json(&self) -> Json {
         Json::from(self.get())
-    }
-}
-
-// === impl OriginPattern ===
-
-impl OriginPattern {
-    /// Whether a request's `Origin` header is covered. Scheme and host compare without
-    /// regard to case (RFC 6454 §4); `*` stands for one or more leading host labels.
-    pub fn covers(&self, origin: &str) -> bool {
-        if self.0 == "*" {
-            return true;
-        }
-        let origin = origin.to_ascii_lowercase();
-        match self.0.split_once("*.") {
-            None => self.0 == origin,
-            Some((scheme, domain)) => origin
-                .strip_prefix(scheme)
-                .and_then(|host| host.strip_suffix(domain))
-                .is_some_and(|labels| {
-                    labels.len() > 1 && labels.ends_with('.') && !labels.contains(['/', ':', '@'])
-                }),
-        }
-    }
-}
-
-impl Field for OriginPattern {
-    const ALLOWED: &'static str =
-        "origins such as https://app.example.com, https://*.example.com or * (any)";
-
-    fn read(node: &Node) -> Option<Self> {
-        let text = node.as_text()?.trim().to_ascii_lowercase();
-        let (scheme, host) = text.split_once("://").unwrap_or(("", ""));
-        let plain = |text: &str| !text.is_empty() && !text.contains(['/', '*', ' ', '@', '?', '#']);
-        let full = plain(scheme) && plain(host.strip_prefix("*.").unwrap_or(host));
-        (text == "*" || text == "null" || full).then_some(Self(text))
-    }
-
-    fn to_json(&self) -> Json {
-        Json::from(self.0.as_str())
     }
 }
 

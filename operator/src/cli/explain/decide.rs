@@ -29,6 +29,7 @@ pub(super) fn explain(
                 object: format!("pod/{name}"),
                 reason,
                 message,
+                identity: identity(cluster, namespace, app.as_deref()),
                 app,
                 parts: Vec::new(),
             })
@@ -46,6 +47,11 @@ pub(super) fn explain(
             Ok(of_app(cluster, &app))
         }
     }
+}
+
+fn identity(cluster: &Cluster, namespace: &str, app: Option<&str>) -> Option<String> {
+    let app = cluster.apps.get(namespace, app?)?;
+    app.status.identity.clone()
 }
 
 fn of_workload(
@@ -86,6 +92,7 @@ fn of_workload(
         object: workload.to_string(),
         reason,
         message,
+        identity: identity(cluster, namespace, app.as_deref()),
         app,
         parts: pods.iter().map(part).collect(),
     }
@@ -141,6 +148,7 @@ fn of_app(cluster: &Cluster, app: &App) -> Finding {
         reason,
         message,
         app: Some(name.clone()),
+        identity: app.status.identity.clone(),
         parts: conditions.chain(workloads).collect(),
     }
 }

@@ -13,6 +13,8 @@ pub(super) struct Finding {
     pub(super) message: String,
     /// The app that it is a matter of.
     pub(super) app: Option<String>,
+    /// Whose word on users' names the app's gateways take, as the operator says.
+    pub(super) identity: Option<String>,
     /// Its pods, or its status' conditions.
     pub(super) parts: Vec<Part>,
 }
@@ -38,6 +40,9 @@ impl Finding {
             line(format!("  app: {app}"));
         }
         line(format!("  {}", self.reason.about().trim()));
+        if let Some(identity) = &self.identity {
+            line(format!("  identity: {identity}"));
+        }
         for part in &self.parts {
             line(format!(
                 "  {}: {}: {}",
@@ -58,6 +63,7 @@ impl Finding {
             "message": self.message,
             "about": self.reason.about().trim(),
             "app": self.app,
+            "identity": self.identity,
             "parts": parts.collect::<Json>(),
         })
     }

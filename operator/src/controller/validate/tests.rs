@@ -16,6 +16,7 @@ fn rules() -> Rules {
         pull_policy: "IfNotPresent".to_owned(),
         resources: ResourceRequirements::default(),
         trusted_proxies: Vec::new(),
+        olares: tokio::sync::watch::channel(false).1,
         native: true,
         expose: ExposeRule::Always(Expose::Entrance),
     }
@@ -107,6 +108,23 @@ fn an_envoy_that_the_template_does_not_show_makes_no_pod_stale() {
             "{}",
             pod.name
         );
+    }
+}
+
+/// In the status: what is believed, and with a mesh in the pods what to set.
+#[test]
+fn the_status_says_whose_word_on_names_counts() {
+    let cluster = cluster();
+    let says = || validated(&cluster, "chat").identity.unwrap();
+    assert!(says().contains("the pod itself only"), "{}", says());
+    pod(&cluster, "meshed", &["chat", "istio-proxy"]);
+    for part in [
+        "from nobody",
+        "istio-proxy",
+        "127.0.0.6",
+        "identity.trustedProxies",
+    ] {
+        assert!(says().contains(part), "{part}: {}", says());
     }
 }
 

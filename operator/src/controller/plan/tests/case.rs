@@ -55,6 +55,7 @@ pub(super) fn shape(gateway: Gateway) -> Shape {
         host_network: false,
         clash: None,
         envoy: false,
+        mesh: None,
         fronted: false,
     }
 }
@@ -127,6 +128,7 @@ impl Case {
             overruled: Vec::new(),
             budgets: self.budgets.into_iter().map(Arc::new).collect(),
             disabled: self.disabled,
+            identity: None,
             image: "ws-gateway:1".to_owned(),
         }
     }

@@ -1,0 +1,117 @@
+//! `ws-gateway dev CHART`, as an app author runs it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests: an unexpected error is a failure"
+)]
+
+mod support;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::Stdio;
+
+use support::{App, Client, free_port, http};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+struct Dev {
+    ports: [u16; 2],
+    _child: Child,
+    _chart: tempfile::TempDir,
+}
+
+impl Dev {
+    async fn start(app: &App, more: &[&str]) -> Self {
+        let chart = tempfile::tempdir().unwrap();
+        let manifest = format!(
+            "entrances: [{{name: a, host: a, port: 80}}]\noptions:\n  websocket:\n    url: /ws/message\n    \
+             port: {}\n    origins: ['https://app.example']\n    identity: {{trustedProxies: [10.0.0.0/8]}}\n",
+            app.port()
+        );
+        std::fs::write(chart.path().join("OlaresManifest.yaml"), manifest).unwrap();
+        let ports = [free_port(), free_port()];
+        let child = Command::new(env!("CARGO_BIN_EXE_ws-gateway"))
+            .arg("dev")
+            .arg(chart.path())
+            .arg(format!("--listen=[::]:{}", ports[0]))
+            .arg(format!("--ops-listen=[::]:{}", ports[1]))
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let dev = Self {
+            ports,
+            _child: child,
+            _chart: chart,
+        };
+        let ready = SocketAddr::from((Ipv4Addr::LOCALHOST, ports[1]));
+        support::eventually("the gateway", async || {
+            let answer = http::try_call(ready, "GET", "/readyz", &[], b"").await;
+            (answer.ok()?.status == 200).then_some(())
+        })
+        .await;
+        dev
+    }
+
+    async fn upgrade(&self, ip: IpAddr, headers: &[(&str, &str)]) -> u16 {
+        let to = SocketAddr::new(ip, self.ports[0]);
+        http::upgrade(to, "/ws", headers).await.status
+    }
+}
+
+/// Whatever `localhost` is on this machine.
+#[tokio::test]
+async fn localhost_is_both_families_and_nothing_else() {
+    let app = App::start().await;
+    let dev = Dev::start(&app, &[]).await;
+    for ip in [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()] {
+        assert_eq!(dev.upgrade(ip, &[]).await, 101, "{ip}");
+        for port in dev.ports {
+            TcpStream::connect(SocketAddr::new(ip, port)).await.unwrap();
+        }
+    }
+    // It does not listen on all addresses.
+    let other = SocketAddr::from(([127, 0, 0, 2], dev.ports[0]));
+    TcpStream::connect(other).await.unwrap_err();
+}
+
+/// `ws-gateway connect … --user ann`: the edge that the chart names is not here.
+#[tokio::test]
+async fn the_author_may_be_anyone() {
+    let mut app = App::start().await;
+    let dev = Dev::start(&app, &[]).await;
+    let to = SocketAddr::from((Ipv4Addr::LOCALHOST, dev.ports[0]));
+    let _ann = Client::to(to, "/ws", &[("X-BFL-USER", "ann")]).await;
+    assert_eq!(app.next_of("open").await.field("user_name"), "ann");
+}
+
+/// A page of any site that the author looks at meanwhile is none of the app's.
+#[tokio::test]
+async fn only_pages_of_this_machine() {
+    let app = App::start().await;
+    let dev = Dev::start(&app, &[]).await;
+    for (origin, status) in [
+        ("http://localhost:5173", 101),
+        ("http://chat.localhost", 101),
+        ("https://127.0.0.1:8443", 101),
+        ("http://[::1]:3000", 101),
+        ("https://evil.example", 403),
+        ("https://app.example", 403),
+        ("http://localhost.evil.example", 403),
+        ("null", 403),
+    ] {
+        let found = dev
+            .upgrade(Ipv4Addr::LOCALHOST.into(), &[("Origin", origin)])
+            .await;
+        assert_eq!(found, status, "{origin}");
+    }
+    // DNS rebinding: the page's own name leads here.
+    let rebound = [("Host", "evil.example"), ("Origin", "http://evil.example")];
+    assert_eq!(dev.upgrade(Ipv4Addr::LOCALHOST.into(), &rebound).await, 403);
+
+    let opened = Dev::start(&app, &["--origins=https://app.example"]).await;
+    let page = [("Origin", "https://app.example")];
+    assert_eq!(opened.upgrade(Ipv4Addr::LOCALHOST.into(), &page).await, 101);
+}
