@@ -1,36 +1,42 @@
 //! What the rest of the gateway can do with one open connection: send to it, close it, ask who
 //! it is. The session that owns the socket is woken through here and through nothing else.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+mod heartbeat;
+mod held;
+mod outbox;
+
+pub(crate) use heartbeat::Patience;
+pub(crate) use outbox::Pong;
+
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Size, Way};
 use crate::identity::{ConnectionId, Identity};
 use crate::ws::CloseReason;
+use heartbeat::Ping;
+use held::Eviction;
+use outbox::{FRAME_OVERHEAD, Outbox, Queued};
 
 #[derive(Debug)]
 pub struct Connection {
+    /// Begins with the time at which it was opened.
     pub id: ConnectionId,
     pub user_agent: Option<Box<str>>,
     /// The client's Cookie header, as it goes along on every callback.
     pub cookie: Option<Arc<[u8]>>,
-    /// Milliseconds since 1970.
-    opened_at: u64,
-    /// Milliseconds on the gateway's clock, or [`HELD`].
+    /// Milliseconds on the gateway's clock, or that nothing is read.
     last_seen: AtomicU64,
     shared: Mutex<Shared>,
 }
 
-/// `last_seen` of a client that is not read from: it is the app that is slow, not the client.
-const HELD: u64 = u64::MAX;
-
-/// What a queued frame costs beside its bytes.
-const FRAME_OVERHEAD: usize = 64;
+/// With more than this waiting the client counts as one that is behind with reading.
+const UNREAD: usize = 16 << 10;
 
 #[derive(Debug)]
 struct Shared {
@@ -38,30 +44,29 @@ struct Shared {
     /// There only while something waits or is being written: most connections are idle.
     outbox: Option<Box<Outbox>>,
     close: Option<Box<CloseReason>>,
+    /// What it holds, by which holders are compared when all that may wait does.
+    held: usize,
+    waker: Option<Waker>,
     /// Nothing is accepted any more.
     closed: bool,
-    /// A server ping is out that the client has not answered.
-    awaiting_pong: bool,
-    waker: Option<Waker>,
+    /// Under which size the budget has filed it.
+    filed: Size,
+    eviction: Eviction,
+    ping: Ping,
+    /// When the ping was written, or the client has last taken something since; it wraps.
+    pinged_at: u32,
 }
 
-/// Frames that wait for the socket. Bounded by `limits.outbox` and `limits.buffered`; overflow
-/// closes the connection as a slow reader.
-#[derive(Debug, Default)]
-struct Outbox {
-    /// Apart, as mostly there is one: a broadcast allocates once per recipient.
-    first: Option<Queued>,
-    rest: VecDeque<Queued>,
-    bytes: usize,
-    /// The share in the common budget of what the socket is writing.
-    writing: usize,
-}
-
-#[derive(Debug)]
-struct Queued {
-    frame: Bytes,
-    /// This recipient's share of the frame in the common budget.
-    cost: usize,
+/// What frames for a client may take, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Room<'a> {
+    /// `limits.outbox`
+    pub outbox: usize,
+    /// `limits.slow`
+    pub slow: Duration,
+    pub budget: &'a Budget,
+    /// From when the gateway's clock counts.
+    pub started: Instant,
 }
 
 /// What became of a frame.
@@ -78,7 +83,14 @@ pub enum Push {
 #[derive(Debug, Default)]
 pub struct Requests {
     pub close: Option<CloseReason>,
-    pub outgoing: bool,
+    /// All that it holds is wanted back.
+    pub let_go: bool,
+}
+
+impl Room<'_> {
+    pub fn now_ms(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
 }
 
 impl Connection {
@@ -92,22 +104,25 @@ impl Connection {
             identity,
             outbox: None,
             close: None,
-            closed: false,
-            awaiting_pong: false,
+            held: 0,
             waker: None,
+            closed: false,
+            filed: Size::default(),
+            eviction: Eviction::No,
+            ping: Ping::Answered,
+            pinged_at: 0,
         };
         Self {
             id,
             user_agent,
             cookie,
-            opened_at: unix_ms(SystemTime::now()),
             last_seen: AtomicU64::new(0),
             shared: Mutex::new(shared),
         }
     }
 
     pub fn opened_at(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(self.opened_at)
+        UNIX_EPOCH + self.id.since_1970()
     }
 
     pub fn with_identity<R>(&self, look: impl FnOnce(&Identity) -> R) -> R {
@@ -125,29 +140,53 @@ impl Connection {
         }
     }
 
-    /// Queues a frame. `recipients` share its bytes in the budget.
-    pub fn push(&self, frame: Bytes, recipients: usize, limit: usize, budget: &Budget) -> Push {
+    /// Queues a frame. `recipients` share its bytes, which are counted elsewhere then.
+    pub fn push(self: &Arc<Self>, frame: Bytes, recipients: usize, room: &Room<'_>) -> Push {
         let mut shared = self.lock();
         if shared.closed {
             return Push::Closed;
         }
         let size = frame.len() + FRAME_OVERHEAD;
-        let cost = frame.len() / recipients.max(1) + FRAME_OVERHEAD;
         // One frame is always taken: a message larger than the outbox is no sign of slowness.
         let waiting = shared.waiting();
-        let full = waiting > 0 && waiting + size > limit;
-        let reason = if full {
-            CloseReason::SlowReader
-        } else if budget.take(cost) {
-            let outbox = shared.outbox.get_or_insert_default();
-            outbox.push(Queued { frame, cost });
-            shared.wake();
-            return Push::Queued;
-        } else {
-            CloseReason::Overloaded
+        let over = waiting > 0 && waiting + size > room.outbox;
+        let outbox = shared.outbox.get_or_insert_default();
+        if over {
+            let now = room.now_ms().max(1);
+            if outbox.over_since == 0 {
+                outbox.over_since = now;
+            }
+            let slow = now - outbox.over_since > millis(room.slow);
+            if slow || room.budget.is_tight() {
+                shared.close(CloseReason::SlowReader);
+                return Push::Overflow;
+            }
+        }
+        let queued = Queued::new(frame, recipients);
+        let cost = queued.cost();
+        outbox.push(queued);
+        room.budget.take(Way::Out, cost.charged);
+        let held = shared.held + cost.share;
+        self.hold(&mut shared, held, room.budget);
+        shared.wake();
+        drop(shared);
+        room.budget.relieve();
+        Push::Queued
+    }
+
+    /// Answers a ping: in its turn, or, where much waits for this client, at once and once.
+    pub(crate) fn answer(self: &Arc<Self>, pong: Pong, room: &Room<'_>) {
+        let mut shared = self.lock();
+        if shared.waiting() > UNREAD && !shared.closed {
+            shared.outbox.get_or_insert_default().answer(pong);
+            return shared.wake();
+        }
+        drop(shared);
+        let frame = match pong {
+            Pong::Control(frame) => frame,
+            Pong::Text => outbox::text_pong(),
         };
-        shared.close(reason);
-        Push::Overflow
+        self.push(frame, 1, room);
     }
 
     /// Asks the session to close; the first reason counts.
@@ -167,31 +206,33 @@ impl Connection {
         }
         Requests {
             close: shared.close.take().map(|reason| *reason),
-            outgoing: shared.waiting() > 0,
+            let_go: shared.eviction == Eviction::Asked,
         }
     }
 
-    /// What to write next, once all before is written: one frame as it is shared, or several
-    /// small ones in one piece.
-    pub(crate) fn take_outgoing(&self, budget: &Budget) -> Option<Bytes> {
-        const GATHER: usize = 16 << 10;
+    /// What to write next, once all before is written.
+    pub(crate) fn take_outgoing(self: &Arc<Self>, room: &Room<'_>) -> Option<Bytes> {
         let mut shared = self.lock();
+        let shared = &mut *shared;
+        if shared.ping == Ping::InHand {
+            shared.ping_is_written(room.now_ms());
+        }
         let outbox = shared.outbox.as_mut()?;
-        outbox.written(budget);
-        let Some(first) = outbox.pop() else {
-            shared.outbox = None;
-            return None;
-        };
-        if !outbox.fits(first.len(), GATHER) {
-            return Some(first);
+        let mut held = shared.held - outbox.written(room.budget);
+        let ping = shared.ping == Ping::Queued;
+        let next = outbox.next(ping, room.budget);
+        if ping {
+            shared.ping = Ping::InHand;
         }
-        let mut gathered = Vec::from(first);
-        while outbox.fits(gathered.len(), GATHER)
-            && let Some(next) = outbox.pop()
-        {
-            gathered.extend_from_slice(&next);
+        if outbox.bytes <= room.outbox {
+            outbox.over_since = 0;
         }
-        Some(gathered.into())
+        match &next {
+            Some((_, change)) => held = held.saturating_add_signed(*change),
+            None => shared.outbox = None,
+        }
+        self.hold(shared, held, room.budget);
+        next.map(|(frame, _)| frame)
     }
 
     /// Bytes that wait for this client.
@@ -199,55 +240,23 @@ impl Connection {
         self.lock().waiting()
     }
 
+    /// Whether the client is behind with reading.
+    pub(crate) fn is_unread(&self) -> bool {
+        self.waiting() > UNREAD
+    }
+
     /// From now on frames are refused. What waits is kept, or thrown away.
-    pub(crate) fn shut(&self, discard: bool, budget: &Budget) {
+    pub(crate) fn shut(self: &Arc<Self>, discard: bool, budget: &Budget) {
         let mut shared = self.lock();
         shared.closed = true;
-        if discard && let Some(mut outbox) = shared.outbox.take() {
-            while outbox.pop().is_some() {}
-            outbox.written(budget);
+        if discard {
+            self.discard(&mut shared, budget);
         }
-    }
-
-    // --- heartbeat ---
-
-    pub(crate) fn seen(&self, now_ms: u64) {
-        self.last_seen.store(now_ms, Ordering::Relaxed);
-    }
-
-    /// Stops the deadline until the next [`Self::seen`].
-    pub(crate) fn hold_deadline(&self) {
-        self.last_seen.store(HELD, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_held(&self) -> bool {
-        self.last_seen.load(Ordering::Relaxed) == HELD
-    }
-
-    pub(crate) fn silent_ms(&self, now_ms: u64) -> u64 {
-        match self.last_seen.load(Ordering::Relaxed) {
-            HELD => 0,
-            seen => now_ms.saturating_sub(seen),
-        }
-    }
-
-    /// Notes that a server ping goes out; whether the one before is still unanswered.
-    pub(crate) fn ping_sent(&self) -> bool {
-        std::mem::replace(&mut self.lock().awaiting_pong, true)
-    }
-
-    pub(crate) fn pong_received(&self) {
-        self.lock().awaiting_pong = false;
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn unix_ms(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Shared {
@@ -271,32 +280,6 @@ impl Shared {
     }
 }
 
-impl Outbox {
-    fn push(&mut self, queued: Queued) {
-        self.bytes += queued.frame.len() + FRAME_OVERHEAD;
-        if self.first.is_none() {
-            self.first = Some(queued);
-        } else {
-            self.rest.push_back(queued);
-        }
-    }
-
-    /// The next frame. It counts until it is written.
-    fn pop(&mut self) -> Option<Bytes> {
-        let Queued { frame, cost } = self.first.take()?;
-        self.first = self.rest.pop_front();
-        self.bytes -= frame.len() + FRAME_OVERHEAD;
-        self.writing += cost;
-        Some(frame)
-    }
-
-    fn written(&mut self, budget: &Budget) {
-        budget.give_back(std::mem::take(&mut self.writing));
-    }
-
-    /// Whether the next frame goes along with so many bytes.
-    fn fits(&self, so_far: usize, most: usize) -> bool {
-        let next = self.first.as_ref();
-        next.is_some_and(|next| so_far + next.frame.len() <= most)
-    }
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

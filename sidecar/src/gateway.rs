@@ -8,9 +8,9 @@ use stanza::CallbackTarget;
 use stanza::settings;
 use tokio::time::Instant;
 
-use crate::budget::Budget;
+use crate::budget::{Budget, Charge, Way};
 use crate::callback::{Delivery, Target, Transport};
-use crate::connection::{Connection, Push};
+use crate::connection::{Connection, Push, Room};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::registry::Registry;
@@ -22,7 +22,7 @@ pub struct Gateway<T> {
     pub settings: settings::Gateway,
     pub app: Option<App<T>>,
     pub registry: Arc<Registry>,
-    pub budget: Budget,
+    pub budget: Arc<Budget>,
     pub metrics: Metrics,
     pub journal: Option<Journal>,
     started: Instant,
@@ -71,6 +71,18 @@ pub struct Sent {
     pub dropped: usize,
 }
 
+/// A frame with what it counts for in the budget.
+struct SharedFrame {
+    frame: Bytes,
+    _charge: Charge,
+}
+
+impl AsRef<[u8]> for SharedFrame {
+    fn as_ref(&self) -> &[u8] {
+        &self.frame
+    }
+}
+
 impl<T: Transport> Gateway<T> {
     pub fn new(
         settings: settings::Gateway,
@@ -82,7 +94,7 @@ impl<T: Transport> Gateway<T> {
             delivery: Delivery::new(transport, &settings),
         });
         Self {
-            budget: Budget::new(settings.limits.buffered.0),
+            budget: Arc::new(Budget::new(settings.limits.buffered.0)),
             settings,
             app,
             registry: Arc::default(),
@@ -103,7 +115,17 @@ impl<T: Transport> Gateway<T> {
 
     /// The gateway's clock: milliseconds since it started.
     pub fn now_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        self.room().now_ms()
+    }
+
+    /// What frames for a client may take.
+    pub fn room(&self) -> Room<'_> {
+        Room {
+            outbox: self.settings.limits.outbox.0,
+            slow: self.settings.limits.slow,
+            budget: &self.budget,
+            started: self.started,
+        }
     }
 
     /// Sends one frame, encoded once, to everyone who is selected.
@@ -115,6 +137,7 @@ impl<T: Transport> Gateway<T> {
         let mut sent = Sent::default();
         if selector.is_everyone() {
             let recipients = self.registry.len();
+            let frame = self.shared(frame, recipients);
             let (mut piece, mut after) = (Vec::with_capacity(AT_ONCE), None);
             loop {
                 after = self.registry.walk(after, AT_ONCE, |connection| {
@@ -129,6 +152,7 @@ impl<T: Transport> Gateway<T> {
             }
         } else {
             let connections = self.registry.select(selector);
+            let frame = self.shared(frame, connections.len());
             for piece in connections.chunks(AT_ONCE) {
                 self.push(piece, connections.len(), &frame, &mut sent);
                 if piece.len() == AT_ONCE {
@@ -140,11 +164,23 @@ impl<T: Transport> Gateway<T> {
         sent
     }
 
+    /// A frame for many counts once, for as long as one of them has it.
+    fn shared(&self, frame: Bytes, recipients: usize) -> Bytes {
+        if recipients <= 1 {
+            return frame;
+        }
+        let charge = self.budget.charge(Way::Out, frame.len());
+        Bytes::from_owner(SharedFrame {
+            frame,
+            _charge: charge,
+        })
+    }
+
     fn push(&self, to: &[Arc<Connection>], recipients: usize, frame: &Bytes, sent: &mut Sent) {
-        let limit = self.settings.limits.outbox.0;
+        let room = self.room();
         sent.matched += to.len();
         for connection in to {
-            match connection.push(frame.clone(), recipients, limit, &self.budget) {
+            match connection.push(frame.clone(), recipients, &room) {
                 Push::Queued => sent.queued += 1,
                 Push::Closed | Push::Overflow => sent.dropped += 1,
             }

@@ -1,4 +1,5 @@
-//! Ends connections whose client has gone silent, and sends the server's own pings.
+//! Ends connections whose client has gone silent or takes nothing, and sends the server's own
+//! pings.
 //!
 //! One task walks the registry in pieces: cheaper than a timer per connection, and exact to a
 //! fraction of the shortest deadline.
@@ -7,19 +8,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::callback::Transport;
-use crate::connection::Connection;
+use crate::connection::{Connection, Patience};
 use crate::gateway::Gateway;
-use crate::ws::{self, CloseReason};
+use crate::ws::CloseReason;
 
 const PIECE: usize = 1024;
 
+/// For how long a client may take nothing that waits for it, where it may be silent for ever.
+const STALL: Duration = Duration::from_secs(75);
+
 pub async fn run<T: Transport>(gateway: Arc<Gateway<T>>) {
     let settings = &gateway.settings.heartbeat;
-    let timeout = (!settings.timeout.is_zero()).then_some(settings.timeout);
+    let silence = (!settings.timeout.is_zero()).then_some(settings.timeout);
     let pings = (settings.server_ping && !settings.interval.is_zero()).then_some(settings.interval);
-    let Some(shortest) = timeout.into_iter().chain(pings).min() else {
-        return;
+    let patience = Patience {
+        silence,
+        stall: silence.unwrap_or(STALL),
+        answer: pings,
+        slow: gateway.settings.limits.slow,
     };
+    let shortest = pings.into_iter().fold(patience.stall, Duration::min);
     let tick = (shortest / 8).clamp(Duration::from_millis(10), Duration::from_secs(1));
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -34,43 +42,23 @@ pub async fn run<T: Transport>(gateway: Arc<Gateway<T>>) {
         if let Some(interval) = ping {
             next_ping = Some(now + millis(interval));
         }
-        sweep(&gateway, now, timeout, ping.is_some()).await;
+        sweep(&gateway, now, &patience, ping.is_some()).await;
     }
 }
 
-async fn sweep<T: Transport>(
-    gateway: &Gateway<T>,
-    now: u64,
-    timeout: Option<Duration>,
-    ping: bool,
-) {
-    let frame = ws::ping(b"");
+async fn sweep<T: Transport>(gateway: &Gateway<T>, now: u64, patience: &Patience, ping: bool) {
     let mut after = None;
     loop {
-        let mut silent: Vec<Arc<Connection>> = Vec::new();
-        let mut pinged: Vec<Arc<Connection>> = Vec::new();
+        let mut overdue: Vec<(Arc<Connection>, CloseReason)> = Vec::new();
         after = gateway.registry.walk(after, PIECE, |connection| {
-            if timeout.is_some_and(|timeout| connection.silent_ms(now) > millis(timeout)) {
-                silent.push(Arc::clone(connection));
-            } else if ping {
-                pinged.push(Arc::clone(connection));
+            match connection.overdue(now, patience) {
+                Some(reason) => overdue.push((Arc::clone(connection), reason)),
+                None if ping => connection.ping(),
+                None => {}
             }
         });
-        for connection in silent {
-            connection.close(CloseReason::PingTimeout);
-        }
-        for connection in pinged {
-            // One whose app is slow is not read from, so its pong cannot have been seen.
-            if connection.ping_sent() && !connection.is_held() {
-                connection.close(CloseReason::PingTimeout);
-            } else {
-                connection.push(
-                    frame.clone(),
-                    1,
-                    gateway.settings.limits.outbox.0,
-                    &gateway.budget,
-                );
-            }
+        for (connection, reason) in overdue {
+            connection.close(reason);
         }
         if after.is_none() {
             return;

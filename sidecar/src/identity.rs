@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -49,6 +50,13 @@ impl ConnectionId {
 
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text).ok().map(Self)
+    }
+
+    /// When it was made, to the millisecond.
+    pub(crate) fn since_1970(self) -> Duration {
+        let made = self.0.get_timestamp().map(|made| made.to_unix());
+        let (seconds, nanos) = made.unwrap_or_default();
+        Duration::new(seconds, nanos)
     }
 
     /// The id as a W3C trace id: 32 hex digits.

@@ -38,5 +38,6 @@ mod recover;
 
 mod proxy;
 mod run;
+mod seldom;
 mod server;
 mod throttle;

@@ -10,6 +10,7 @@ mod answered;
 mod lane;
 mod rate;
 mod socket;
+mod unfinished;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,10 +21,10 @@ use tracing::debug;
 
 use crate::callback::Transport;
 use crate::callback::event::{ClientMessage, OpenRequest};
-use crate::connection::Connection;
+use crate::connection::{Connection, Pong};
 use crate::gateway::Admission;
 use crate::inbound::{self, Inbound};
-use crate::metrics::MessageType;
+use crate::metrics::{CallbackResult, MessageType};
 use crate::read_buffer;
 use crate::ws::{self, CloseReason, Frame};
 use lane::Lane;
@@ -36,8 +37,10 @@ pub struct Session<S, T: Transport> {
     socket: Socket<S>,
     lane: Lane,
     rate: Rate,
-    /// What this session has taken from the common budget for messages on their way in.
+    /// What this session has taken from the common budget for what its client sent.
     charged: usize,
+    /// Of that, what is kept for as long as the connection lives.
+    kept: u32,
     /// Not once the connection is closing: then nobody finds it any more.
     registered: bool,
     /// A frame that cannot be; the connection ends once all that came before it is answered.
@@ -73,16 +76,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             Lane::leading_nowhere()
         };
         let rate = Rate::new(gateway.settings.limits.message_rate, now);
-        Box::new(Self {
+        let mut session = Box::new(Self {
             gateway,
-            connection,
             socket: Socket::new(stream, early),
             lane,
             rate,
             charged: 0,
+            kept: u32::try_from(connection.kept()).unwrap_or(u32::MAX),
+            connection,
             registered: true,
             broken: None,
-        })
+        });
+        session.charge();
+        session
     }
 
     /// One round over everything; whether there may be more to do at once.
@@ -91,13 +97,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         if let Some(reason) = asked.close {
             self.begin_close(&reason);
         }
-        if let Err(gone) = self
-            .socket
-            .poll_write(context, &self.connection, &self.gateway.budget)
-        {
-            debug!(connection = %self.connection.id, error = %gone, "client takes nothing any more");
-            self.connection.shut(true, &self.gateway.budget);
-            self.socket.stop_writing();
+        if asked.let_go {
+            self.let_go();
+        }
+        self.poll_write(context);
+        let patience = self.gateway.settings.limits.unfinished;
+        if self.socket.is_unfinished(context, patience) {
+            self.begin_close(&CloseReason::Unfinished);
+            self.socket.stop_decoding();
         }
         let read = self.poll_read(context);
         self.charge();
@@ -110,6 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             self.after_callback(step);
             answered = true;
         }
+        self.charge();
         if self.lane.is_idle()
             && let Some(reason) = self.broken.take()
         {
@@ -120,16 +128,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         read || answered
     }
 
+    fn poll_write(&mut self, context: &mut Context<'_>) {
+        let room = self.gateway.room();
+        match self.socket.poll_write(context, &self.connection, &room) {
+            Ok(taken) => {
+                self.lane.earn(taken.bytes);
+                if taken.at_last {
+                    let now = room.now_ms();
+                    self.connection.has_taken(now);
+                    if !self.gateway.settings.heartbeat.strict {
+                        self.connection.seen(now);
+                    }
+                }
+            }
+            Err(gone) => {
+                debug!(connection = %self.connection.id, error = %gone, "client takes nothing any more");
+                self.connection.shut(true, &self.gateway.budget);
+                self.socket.stop_writing();
+            }
+        }
+    }
+
     // --- from the client ---
 
     /// Whether something was read, so that there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>) -> bool {
         if !self.socket.is_closing() && !self.may_read() {
+            self.socket.pause();
             return false;
         }
-        if self.connection.is_held() {
-            self.connection.seen(self.gateway.now_ms());
-        }
+        self.socket.resume();
         read_buffer::with(|buffer| match self.socket.poll_read(context, buffer) {
             Poll::Ready(Ok(Read::Data(count))) => {
                 self.absorb(&mut buffer[..count]);
@@ -153,34 +181,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         })
     }
 
-    /// Back-pressure: not while the app is behind with this client, and not while the client
-    /// does not read what it was sent.
-    fn may_read(&self) -> bool {
-        const UNREAD: usize = 16 << 10;
-        if self.lane.is_full(&self.gateway.settings) {
+    /// Back-pressure: not while the app is far behind with this client, and not for long while
+    /// the client does not take what it was sent. Up to then pings and a close are heard.
+    fn may_read(&mut self) -> bool {
+        if self.is_full() || self.broken.is_some() {
+            // It cannot be heard, so its silence is not its own.
             self.connection.hold_deadline();
             return false;
         }
-        self.broken.is_none() && self.connection.waiting() <= UNREAD
+        if self.connection.is_held() {
+            self.connection.seen(self.gateway.now_ms());
+        }
+        self.socket.is_heeded(self.connection.is_unread())
+    }
+
+    fn is_full(&self) -> bool {
+        let coming = self.socket.decoder.held();
+        self.lane.is_full(&self.gateway.settings, coming)
     }
 
     fn absorb(&mut self, mut input: &mut [u8]) {
-        let limit = self.gateway.settings.limits.message.0;
-        let mut now = None;
+        let limits = &self.gateway.settings.limits;
+        let (limit, patience, bytes) = (limits.message.0, limits.unfinished, input.len());
+        let (mut now, mut anew) = (None, false);
         loop {
-            if !self.socket.is_closing() && self.lane.is_full(&self.gateway.settings) {
+            if !self.socket.is_closing() && self.is_full() {
                 self.socket.stash(input);
-                return;
+                break;
             }
             let frame = match self.socket.decoder.next(&mut input, limit) {
                 Ok(Some(frame)) => frame,
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(_) if self.socket.is_closing() => return self.socket.stop_decoding(),
                 Err(violation) => {
                     self.broken = Some(Box::new(violation.into()));
                     return;
                 }
             };
+            // A control frame amid a message does not make the message a new one.
+            anew |= !self.socket.decoder.in_message();
             if let Frame::Close { code, reason } = frame {
                 self.client_closes(code, reason);
                 return;
@@ -190,6 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
                 self.receive(frame, now);
             }
         }
+        self.socket.has_begun(bytes, anew, patience);
     }
 
     fn receive(&mut self, frame: Frame<'_>, now: u64) {
@@ -197,7 +237,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             self.connection.seen(now);
         }
         let message = match frame {
-            Frame::Ping(payload) => return self.send(ws::pong(&payload)),
+            Frame::Ping(payload) => return self.answer(Pong::Control(ws::pong(&payload))),
             Frame::Pong => return self.connection.pong_received(),
             Frame::Close { .. } => return,
             Frame::Binary(bytes) => ClientMessage::Binary((*bytes).into()),
@@ -216,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         {
             return self.begin_close(&CloseReason::RateLimit);
         }
-        self.lane.push(message);
+        self.lane.push(message, &self.gateway.settings);
     }
 
     /// `None` for a ping, which is answered here.
@@ -225,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             Inbound::Ping => {
                 self.gateway.metrics.received(MessageType::Ping, text.len());
                 self.connection.seen(now);
-                self.send(ws::Message::text(r#"{"event":"pong"}"#).into_bytes());
+                self.answer(Pong::Text);
                 None
             }
             Inbound::Json { kind } => {
@@ -238,6 +278,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             }
             Inbound::Text => Some(ClientMessage::Text(text.into())),
         }
+    }
+
+    fn answer(&self, pong: Pong) {
+        self.connection.answer(pong, &self.gateway.room());
     }
 
     fn client_closes(&mut self, code: Option<u16>, reason: Box<str>) {
@@ -269,23 +313,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         self.connection
             .shut(reason.discards_outbox(), &self.gateway.budget);
         self.lane.close(reason);
+        let settings = &self.gateway.settings;
         self.socket
-            .begin_close(reason, self.gateway.settings.limits.close);
+            .begin_close(reason, settings.limits.close, settings.drain.timeout);
         if self.broken.take().is_some() {
             self.socket.stop_decoding();
         }
     }
 
-    /// Settles with the common budget what waits on its way in.
+    /// The common budget wants all back that it can get. What the app may have of it is in
+    /// doubt, and the client hears so.
+    fn let_go(&mut self) {
+        self.begin_close(&CloseReason::Overloaded);
+        if let Some(action) = self.lane.let_go() {
+            let result = CallbackResult::InDoubt;
+            self.gateway.metrics.callback(action, result);
+        }
+        self.socket.let_go();
+        self.charge();
+        self.connection.has_let_go(&self.gateway.budget);
+    }
+
+    /// Settles with the common budget what is kept and what waits on its way in.
     fn charge(&mut self) {
-        let held = self.lane.held() + self.socket.held();
-        if held <= self.charged {
-            self.gateway.budget.give_back(self.charged - held);
+        let held = self.kept as usize + self.lane.held() + self.socket.held();
+        if held != self.charged {
+            self.connection
+                .holds(self.charged, held, &self.gateway.budget);
             self.charged = held;
-        } else if self.gateway.budget.take(held - self.charged) {
-            self.charged = held;
-        } else {
-            self.begin_close(&CloseReason::Overloaded);
+        }
+        if self.socket.is_gone() {
+            self.connection.nothing_is_written(&self.gateway.budget);
         }
     }
 }
@@ -324,8 +382,10 @@ impl<S, T: Transport> Session<S, T> {
 impl<S, T: Transport> Drop for Session<S, T> {
     fn drop(&mut self) {
         self.unregister();
-        self.connection.shut(true, &self.gateway.budget);
-        self.gateway.budget.give_back(self.charged);
+        let budget = &self.gateway.budget;
+        self.connection.shut(true, budget);
+        self.connection.nothing_is_written(budget);
+        self.connection.holds(self.charged, 0, budget);
     }
 }
 

@@ -137,6 +137,10 @@ impl Door {
     }
 
     fn place(&self) -> Result<Admission<AppClient>, Refused> {
+        if !self.gateway.budget.has_room() {
+            let message = "all that may wait does (limits.buffered)";
+            return Err(try_again("buffered", message));
+        }
         let full = || {
             try_again(
                 "connections",

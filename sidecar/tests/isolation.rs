@@ -73,6 +73,7 @@ async fn deliver(gateway: &Gateway, witnesses: &mut [Client], text: &str) -> Dur
 async fn a_thousand_clients_that_stop_reading_delay_nobody() {
     let app = App::start().await;
     let gateway = Launch::for_app(&app)
+        .set("limits.slow", "100ms")
         .set("limits.close", "1s")
         .start()
         .await;

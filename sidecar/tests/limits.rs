@@ -178,6 +178,7 @@ async fn a_reader_that_is_too_slow_is_closed_with_1013() {
     let mut app = App::start().await;
     let gateway = Launch::for_app(&app)
         .set("limits.outbox", "64Ki")
+        .set("limits.slow", "300ms")
         .set("limits.close", "300ms")
         .start()
         .await;

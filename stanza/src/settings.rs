@@ -105,9 +105,11 @@ group! {
     Heartbeat {
         /// How often clients are expected to ping, and how often `serverPing` does.
         "interval" interval: Duration = Duration::from_secs(30);
-        /// A client that has been silent for so long is closed with 4408. 0: never.
-        "timeout" timeout: Duration = Duration::from_secs(45);
-        /// Send WebSocket pings every interval; a client that has not answered by the next is cut off.
+        /// A client that has been silent for so long is closed with 4408, as is one that takes
+        /// nothing for so long while something waits for it. 0: silence is fine, and 75 s for the rest.
+        "timeout" timeout: Duration = Duration::from_secs(75);
+        /// Send WebSocket pings every interval; a client that does not answer one within an
+        /// interval of its being written, and takes nothing meanwhile, is cut off.
         "serverPing" server_ping: bool = false;
         /// Only `{"event":"ping"}` counts as life, as in the original Olares gateway; else any frame does.
         "strict" strict: bool = false;
@@ -125,8 +127,8 @@ group! {
         "retryFor" retry_for: Duration = Duration::from_secs(10);
         /// How many callbacks may be under way at once, over all connections.
         "concurrency" concurrency: u32 = 1000;
-        /// How many messages of one connection may wait for the app before reading from that
-        /// client stops.
+        /// How many messages of one connection may wait for the app. Then no more than 64 KiB are
+        /// read from that client, so that pings and a close among them are heard.
         "queue" queue: u32 = 16;
     }
 }
@@ -183,14 +185,22 @@ group! {
         "connectionsPerUser" connections_per_user: u32 = 1000;
         /// Messages per second of one client, averaged over ten seconds; more closes with 1008. 0: no limit.
         "messageRate" message_rate: u32 = 0;
-        /// Bytes that may wait for one client that reads slowly; more closes with 1013.
+        /// Bytes that may wait for one client that reads slowly; more for longer than `slow`
+        /// closes with 1013.
         "outbox" outbox: ByteSize = ByteSize(256 << 10);
-        /// Bytes that may wait in all, to and from clients; beyond, the connection that asks for
-        /// more is closed with 1013.
+        /// How long more than `outbox` may wait for one client, as long as less than half of
+        /// `buffered` is used.
+        "slow" slow: Duration = Duration::from_secs(10);
+        /// Bytes that may wait in all, to and from clients; beyond, the connections that hold
+        /// most are closed with 1013. A quarter is kept for what goes out to clients.
         "buffered" buffered: ByteSize = ByteSize(64 << 20);
+        /// How long a client may take for one message, with a second more for each 8 KiB that
+        /// came; longer closes with 1008. 0: no limit.
+        "unfinished" unfinished: Duration = Duration::from_secs(30);
         /// How long a client may take to send its upgrade request.
         "handshake" handshake: Duration = Duration::from_secs(10);
-        /// How long a client may take to answer a close frame before the connection is cut.
+        /// How long a client that is being closed may take nothing, or leave the close frame
+        /// unanswered, before the connection is cut; in all, `drain.timeout`.
         "close" close: Duration = Duration::from_secs(5);
         /// Bytes of one admin request's body; more is answered 413.
         "adminBody" admin_body: ByteSize = ByteSize(16 << 20);

@@ -4,7 +4,6 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 
 use bytes::Bytes;
-use serde_json::Value as Json;
 
 use super::Target;
 use crate::connection::Connection;
@@ -85,11 +84,19 @@ impl Action {
 }
 
 impl ClientMessage {
-    /// What it costs to keep it waiting.
     pub fn size(&self) -> usize {
         match self {
             Self::Json { raw, .. } | Self::Text(raw) => raw.len(),
             Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// How long it is in a callback's body: never less than [`Self::size`].
+    pub fn written_size(&self) -> usize {
+        match self {
+            Self::Json { raw, .. } => raw.len(),
+            Self::Text(text) => escaped_size(text),
+            Self::Binary(bytes) => bytes.len().div_ceil(3) * 4 + 2,
         }
     }
 }
@@ -154,8 +161,8 @@ impl Event {
 
     fn data_len(&self) -> usize {
         match &self.kind {
-            EventKind::Message(message) => message.size() * 4 / 3,
-            EventKind::Open { .. } => 512,
+            EventKind::Message(message) => message.written_size(),
+            EventKind::Open { request } => request.size(),
             EventKind::Close { .. } => 0,
         }
     }
@@ -212,6 +219,11 @@ impl Outgoing {
         }
     }
 
+    /// What is kept of it until it is told: the rest is the same for all events.
+    pub fn size(&self) -> usize {
+        self.headers.len() + self.body.len()
+    }
+
     /// What goes over the wire, in order.
     pub fn parts(&self) -> [&[u8]; 3] {
         [&self.start, &self.headers, &self.body]
@@ -221,6 +233,20 @@ impl Outgoing {
 // === impl OpenRequest ===
 
 impl OpenRequest {
+    /// What it costs to keep it waiting, as it is or as a callback's body.
+    pub fn size(&self) -> usize {
+        // An entry of the map.
+        const HEADER: usize = 96;
+        let headers = self.headers.iter();
+        let headers = headers.map(|(name, value)| {
+            // A byte that is not UTF-8 becomes three.
+            let value = value.as_bytes();
+            let odd = value.iter().filter(|byte| !is_plain(**byte) || !byte.is_ascii());
+            name.as_str().len() + value.len() + 2 * odd.count() + HEADER
+        });
+        escaped_size(&self.path) + escaped_size(&self.query) + headers.sum::<usize>()
+    }
+
     /// Header names in lower case; several values of one name are joined as RFC 9110 §5.3 says.
     fn push_to(&self, body: &mut String) {
         body.push_str("{\"path\":");
@@ -263,13 +289,44 @@ fn push_close(body: &mut String, code: u16, reason: &str) {
 }
 
 fn push_json(body: &mut String, text: &str) {
-    let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
-    if text.bytes().all(plain) {
+    if text.bytes().all(is_plain) {
         body.push('"');
         body.push_str(text);
         body.push('"');
     } else {
-        body.push_str(&Json::from(text).to_string());
+        body.reserve(escaped_size(text));
+        // In place, as it may be six times as long; writing to a string does not fail.
+        let _ = serde_json::to_writer(Pieces(body), text);
+    }
+}
+
+/// A byte that stands in a JSON string as it is.
+fn is_plain(byte: u8) -> bool {
+    byte >= 0x20 && byte != b'"' && byte != b'\\'
+}
+
+/// How long a text is as a JSON string.
+fn escaped_size(text: &str) -> usize {
+    let size = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0C => 2,
+        0..0x20 => 6,
+        _ => 1,
+    };
+    text.bytes().map(size).sum::<usize>() + 2
+}
+
+/// Takes what `serde_json` writes: each piece is whole characters.
+struct Pieces<'a>(&'a mut String);
+
+impl std::io::Write for Pieces<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let piece = std::str::from_utf8(bytes).map_err(std::io::Error::other)?;
+        self.0.push_str(piece);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 
@@ -278,4 +335,41 @@ fn push_base64(body: &mut String, bytes: &[u8]) {
     body.push('"');
     base64::engine::general_purpose::STANDARD.encode_string(bytes, body);
     body.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_charged_is_what_is_written() {
+        let every: String = (0..0x300).filter_map(char::from_u32).collect();
+        let texts = ["", "plain", "\u{1}\u{8}\t\n\u{c}\r\u{1f}\u{7f}", "a\"b\\c", &every];
+        for text in texts {
+            let mut body = String::new();
+            push_json(&mut body, text);
+            assert_eq!(body, serde_json::to_string(text).unwrap());
+            assert_eq!(ClientMessage::Text(text.into()).written_size(), body.len());
+            let mut body = String::new();
+            push_base64(&mut body, text.as_bytes());
+            let binary = ClientMessage::Binary(text.as_bytes().into());
+            assert_eq!(binary.written_size(), body.len());
+        }
+    }
+
+    #[test]
+    fn an_open_request_takes_no_more_than_it_is_charged() {
+        let mut headers = http::HeaderMap::new();
+        let odd = http::HeaderValue::from_bytes(&[0xFF, b'"', b'\\', b'\t'].repeat(50)).unwrap();
+        headers.insert("x-odd", odd);
+        headers.insert("x-plain", http::HeaderValue::from_static("a"));
+        let request = OpenRequest {
+            path: "/ws".to_owned(),
+            query: "a=%01".to_owned(),
+            headers,
+        };
+        let mut body = String::new();
+        request.push_to(&mut body);
+        assert!(body.len() <= request.size(), "{} {}", body.len(), request.size());
+    }
 }

@@ -54,11 +54,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     }
 
     pub(super) fn send(&self, frame: bytes::Bytes) {
-        self.connection.push(
-            frame,
-            1,
-            self.gateway.settings.limits.outbox.0,
-            &self.gateway.budget,
-        );
+        self.connection.push(frame, 1, &self.gateway.room());
     }
 }

@@ -15,20 +15,25 @@ use crate::connection::Connection;
 use crate::gateway::{App, Gateway};
 use crate::ws::CloseReason;
 
-/// Bounded by `callback.queue` messages and [`MAX_WAITING`] bytes (one message is always taken);
-/// when it is full, reading from the client stops.
+/// Bounded by `callback.queue` messages and [`MAX_WAITING`] bytes (one message is always taken),
+/// and [`AHEAD`] beyond, which are taken so that the pings among them are heard; then reading from
+/// the client stops.
 pub(super) struct Lane {
     /// The open that is still to be told.
     open: Option<Box<OpenRequest>>,
     /// There only while something waits: most connections are idle.
     #[allow(clippy::box_collection, reason = "24 bytes less in every idle session")]
-    waiting: Option<Box<VecDeque<ClientMessage>>>,
+    waiting: Option<Box<VecDeque<Waiting>>>,
     /// The close, to be told when everything before is.
     close: Option<Box<Ending>>,
     in_flight: Option<InFlight>,
     /// Bytes of `waiting` and of what is in flight.
     held: usize,
+    /// What was held when no more was to wait.
+    held_when_over: usize,
     next_seq: u64,
+    /// How much a client that is behind with reading may still ask of the app.
+    credit: u32,
     phase: Phase,
 }
 
@@ -40,6 +45,11 @@ enum Phase {
     Closing,
     /// The app is told nothing: it never heard of the connection, or there is no app.
     Silent { accepting: bool },
+}
+
+struct Waiting {
+    message: ClientMessage,
+    cost: usize,
 }
 
 struct InFlight {
@@ -61,7 +71,12 @@ pub(super) enum Step {
 }
 
 const MAX_WAITING: usize = 256 << 10;
+const AHEAD: usize = 64 << 10;
 const MESSAGE_OVERHEAD: usize = 64;
+/// What a message of a client that is behind with reading takes of its credit. Each byte that the
+/// client takes gives one back: so it is heard, and what it asks for does not pile up.
+const MESSAGE_CREDIT: u32 = 16 << 10;
+const MOST_CREDIT: u32 = 16 * MESSAGE_CREDIT;
 /// Between rounds of telling an end to an app that is away.
 const BETWEEN_ENDS: Duration = Duration::from_secs(1);
 
@@ -76,30 +91,67 @@ impl Lane {
     }
 
     fn new(open: Option<Box<OpenRequest>>, phase: Phase) -> Self {
+        let held = open.as_ref().map_or(0, |request| request.size());
         Self {
             open,
             waiting: None,
             close: None,
             in_flight: None,
-            held: 0,
+            held,
+            held_when_over: 0,
             next_seq: 0,
+            credit: MOST_CREDIT,
             phase,
         }
     }
 
-    pub(super) fn push(&mut self, message: ClientMessage) {
-        if self.phase == Phase::Open {
-            self.held += cost_of(&message);
-            self.waiting.get_or_insert_default().push_back(message);
+    pub(super) fn push(&mut self, message: ClientMessage, settings: &settings::Gateway) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        let was_over = self.is_over(settings);
+        // As long as it will be for the app, which may be six times as long as it came.
+        let cost = message.written_size() + MESSAGE_OVERHEAD;
+        self.held += cost;
+        self.waiting
+            .get_or_insert_default()
+            .push_back(Waiting { message, cost });
+        if !was_over {
+            self.held_when_over = self.held;
         }
     }
 
-    pub(super) fn is_full(&self, settings: &settings::Gateway) -> bool {
+    /// Whether nothing more may be read, with so many bytes that are no message yet.
+    pub(super) fn is_full(&self, settings: &settings::Gateway, coming: usize) -> bool {
+        self.is_over(settings) && self.held + coming >= self.held_when_over + AHEAD
+    }
+
+    fn is_over(&self, settings: &settings::Gateway) -> bool {
         let most = usize::try_from(settings.callback.queue)
             .unwrap_or(usize::MAX)
             .max(1);
         let waiting = self.waiting.as_ref().map_or(0, |waiting| waiting.len());
         waiting >= most || (waiting > 0 && self.held >= MAX_WAITING)
+    }
+
+    /// The client has taken so many bytes.
+    pub(super) fn earn(&mut self, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        self.credit = self.credit.saturating_add(bytes).min(MOST_CREDIT);
+    }
+
+    /// Lets go of all that is not yet known to have arrived. What the app may have of it is in
+    /// doubt; the client is told by its close. Whether something was under way.
+    pub(super) fn let_go(&mut self) -> Option<Action> {
+        self.drop_waiting();
+        let in_flight = self.in_flight.take_if(|it| it.action != Action::Close)?;
+        self.held -= in_flight.cost;
+        Some(in_flight.action)
+    }
+
+    fn drop_waiting(&mut self) {
+        let dropped = self.waiting.take().unwrap_or_default();
+        self.held -= dropped.iter().map(|waiting| waiting.cost).sum::<usize>();
     }
 
     pub(super) fn held(&self) -> usize {
@@ -155,7 +207,7 @@ impl Lane {
                 }
                 return Poll::Ready(self.finish(action, outcome, || forget(gateway, connection)));
             }
-            let Some((kind, cost)) = self.take_next() else {
+            let Some((kind, cost)) = self.take_next(connection) else {
                 return Poll::Pending;
             };
             let event = Event {
@@ -163,32 +215,66 @@ impl Lane {
                 kind,
             };
             self.next_seq += 1;
-            let action = event.kind.action();
-            let future = Box::pin(tell(event, Arc::clone(gateway), Arc::clone(connection)));
-            self.in_flight = Some(InFlight {
-                action,
-                cost,
-                future,
-            });
+            self.held -= cost;
+            self.start(event, gateway, connection);
         }
     }
 
-    fn take_next(&mut self) -> Option<(EventKind, usize)> {
+    fn start<T: Transport>(
+        &mut self,
+        event: Event,
+        gateway: &Arc<Gateway<T>>,
+        connection: &Arc<Connection>,
+    ) {
+        let action = event.kind.action();
+        let outgoing = gateway
+            .app
+            .as_ref()
+            .map(|app| event.outgoing(&app.target, connection));
+        let kind = event.into_message_kind();
+        let cost = outgoing.as_ref().map_or(0, Outgoing::size) + MESSAGE_OVERHEAD;
+        let future = tell(action, outgoing, kind, Arc::clone(gateway));
+        self.held += cost;
+        self.in_flight = Some(InFlight {
+            action,
+            cost,
+            future: Box::pin(future),
+        });
+    }
+
+    fn take_next(&mut self, connection: &Connection) -> Option<(EventKind, usize)> {
         if let Some(request) = self.open.take() {
-            return Some((EventKind::Open { request }, 0));
+            let cost = request.size();
+            return Some((EventKind::Open { request }, cost));
+        }
+        if self.waiting.is_some() && !self.may_ask(connection) {
+            return None;
         }
         if let Some(waiting) = &mut self.waiting {
             let next = waiting.pop_front();
             if waiting.is_empty() {
                 self.waiting = None;
             }
-            if let Some(message) = next {
-                let cost = cost_of(&message);
+            if let Some(Waiting { message, cost }) = next {
                 return Some((EventKind::Message(message), cost));
             }
         }
         let Ending { code, reason } = *self.close.take()?;
         Some((EventKind::Close { code, reason }, 0))
+    }
+
+    /// Whether the app may hear one more message, whose answer may be for this client.
+    fn may_ask(&mut self, connection: &Connection) -> bool {
+        if self.phase != Phase::Open {
+            return true;
+        }
+        if !connection.is_unread() {
+            self.credit = MOST_CREDIT;
+            return true;
+        }
+        let left = self.credit.checked_sub(MESSAGE_CREDIT);
+        self.credit = left.unwrap_or(self.credit);
+        left.is_some()
     }
 
     fn finish(&mut self, action: Action, outcome: Outcome, forget: impl Fn()) -> Step {
@@ -203,14 +289,9 @@ impl Lane {
             (_, Outcome::NotDelivered | Outcome::InDoubt) => {}
         }
         // What is behind a lost event must not arrive without it.
-        let dropped = self.waiting.take().unwrap_or_default();
-        self.held -= dropped.iter().map(cost_of).sum::<usize>();
+        self.drop_waiting();
         Step::Lost
     }
-}
-
-fn cost_of(message: &ClientMessage) -> usize {
-    message.size() + MESSAGE_OVERHEAD
 }
 
 fn forget<T: Transport>(gateway: &Gateway<T>, connection: &Connection) {
@@ -221,16 +302,14 @@ fn forget<T: Transport>(gateway: &Gateway<T>, connection: &Connection) {
 
 /// Delivers one event, to the paths of `types` as well.
 async fn tell<T: Transport>(
-    event: Event,
+    action: Action,
+    outgoing: Option<Outgoing>,
+    kind: Option<Box<str>>,
     gateway: Arc<Gateway<T>>,
-    connection: Arc<Connection>,
 ) -> Outcome {
-    let Some(app) = &gateway.app else {
+    let (Some(app), Some(outgoing)) = (&gateway.app, outgoing) else {
         return Outcome::Delivered(None);
     };
-    let action = event.kind.action();
-    let outgoing = event.outgoing(&app.target, &connection);
-    let kind = event.into_message_kind();
     let mut first = deliver(&gateway, app, &outgoing, action).await;
     // There is nobody left who could be told of a lost end, so it is told until it arrives, or
     // until we end ourselves and leave it to the journal.

@@ -2,15 +2,16 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
-use crate::budget::Budget;
-use crate::connection::Connection;
+use super::unfinished::Unfinished;
+use crate::connection::{Connection, Room};
 use crate::ws::{self, CloseReason, Decoder};
 
 pub(super) struct Socket<S> {
@@ -19,11 +20,21 @@ pub(super) struct Socket<S> {
     pub(super) decoder: Decoder,
     /// The rest of what the client has not taken in one go.
     writing: Option<Box<Bytes>>,
-    /// What was read but not decoded, because the lane was full.
-    stash: Option<Box<[u8]>>,
+    /// There only while something is: most clients are between two messages.
+    begun: Option<Box<Begun>>,
+    closing: Option<Box<Closing>>,
+    /// What was read from a client since it last took anything.
+    unheeded: u32,
     /// Nothing can be written any more.
     deaf: bool,
-    closing: Option<Box<Closing>>,
+}
+
+/// What a client has begun to send.
+#[derive(Default)]
+struct Begun {
+    /// What was read but not decoded, because the lane was full.
+    stash: Box<[u8]>,
+    unfinished: Option<Unfinished>,
 }
 
 /// RFC 6455 §7.1.1: both close frames, then our end of the stream, then we read until the
@@ -34,8 +45,25 @@ struct Closing {
     /// Nothing the client sends is of interest any more.
     client_done: bool,
     shut_down: bool,
+    /// Each time that the client takes something it has so long again,
+    patience: Duration,
+    /// but no longer than this.
+    latest: Instant,
     deadline: Pin<Box<Sleep>>,
 }
+
+/// What a client took in one go.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    pub(super) bytes: usize,
+    /// It had not taken all before.
+    pub(super) at_last: bool,
+}
+
+/// So much of a frame in hand is finished before a close that throws away what waits.
+const LAST_FRAME: usize = 16 << 10;
+/// So much is read from a client that does not take what waits for it, for the pings in it.
+const UNHEEDED: u32 = 64 << 10;
 
 pub(super) enum Read {
     /// So many bytes in the buffer.
@@ -54,9 +82,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             stream: Some(stream),
             decoder: Decoder::default(),
             writing: None,
-            stash: (!early.is_empty()).then(|| early.into()),
-            deaf: false,
+            begun: (!early.is_empty()).then(|| {
+                Box::new(Begun {
+                    stash: early.into(),
+                    unfinished: None,
+                })
+            }),
             closing: None,
+            unheeded: 0,
+            deaf: false,
         }
     }
 
@@ -70,13 +104,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     /// Bytes that this side keeps for later.
     pub(super) fn held(&self) -> usize {
-        self.stash.as_ref().map_or(0, |stash| stash.len()) + self.decoder.held()
+        self.begun.as_ref().map_or(0, |begun| begun.stash.len()) + self.decoder.held()
     }
 
     pub(super) fn drop_stream(&mut self) {
         self.stream = None;
         self.closing = None;
-        self.stash = None;
+        self.begun = None;
         self.decoder = Decoder::default();
         self.writing = None;
     }
@@ -92,10 +126,64 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     }
 
     pub(super) fn stash(&mut self, rest: &[u8]) {
-        self.stash = (!rest.is_empty()).then(|| rest.into());
+        if !rest.is_empty() {
+            self.begun.get_or_insert_default().stash = rest.into();
+        }
     }
 
-    pub(super) fn begin_close(&mut self, reason: &CloseReason, patience: Duration) {
+    // --- `limits.unfinished` ---
+
+    /// After so many bytes; `anew`: what is under way was begun with them. 0 is no limit.
+    pub(super) fn has_begun(&mut self, bytes: usize, anew: bool, patience: Duration) {
+        if self.decoder.is_between() || patience.is_zero() {
+            self.begun.take_if(|begun| begun.stash.is_empty());
+            return;
+        }
+        let begun = self.begun.get_or_insert_default();
+        if anew || begun.unfinished.is_none() {
+            begun.unfinished = Some(Unfinished::begin(patience));
+        }
+        if let Some(unfinished) = &mut begun.unfinished {
+            unfinished.received(bytes);
+        }
+    }
+
+    /// Whether a message was begun too long ago.
+    pub(super) fn is_unfinished(&mut self, context: &mut Context<'_>, patience: Duration) -> bool {
+        self.closing.is_none()
+            && self
+                .unfinished()
+                .is_some_and(|unfinished| unfinished.is_over(context, patience))
+    }
+
+    fn unfinished(&mut self) -> Option<&mut Unfinished> {
+        self.begun.as_mut()?.unfinished.as_mut()
+    }
+
+    /// Nothing is read from the client for now.
+    pub(super) fn pause(&mut self) {
+        if let Some(unfinished) = self.unfinished() {
+            unfinished.pause();
+        }
+    }
+
+    pub(super) fn resume(&mut self) {
+        if let Some(unfinished) = self.unfinished() {
+            unfinished.resume();
+        }
+    }
+
+    /// Whether a client may be read from that is behind with reading, or not.
+    pub(super) fn is_heeded(&mut self, unread: bool) -> bool {
+        if !unread {
+            self.unheeded = 0;
+        }
+        self.unheeded < UNHEEDED
+    }
+
+    // --- closing ---
+
+    pub(super) fn begin_close(&mut self, reason: &CloseReason, patience: Duration, most: Duration) {
         let frame = match reason {
             CloseReason::Vanished => return self.drop_stream(),
             _ if self.deaf => return self.drop_stream(),
@@ -103,12 +191,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             CloseReason::Client { code, .. } => ws::close(Some(*code), ""),
             reason => ws::close(Some(reason.code()), &reason.reason()),
         };
+        let in_hand = self.writing.as_ref().map_or(0, |rest| rest.len());
+        if reason.discards_outbox() && in_hand > LAST_FRAME {
+            // It would not get as far as the close frame.
+            return self.drop_stream();
+        }
+        let now = Instant::now();
         self.closing = Some(Box::new(Closing {
             frame: Some(frame),
             client_done: false,
             shut_down: false,
-            deadline: Box::pin(tokio::time::sleep(patience)),
+            patience,
+            latest: now + patience.max(most),
+            deadline: Box::pin(tokio::time::sleep_until(now + patience)),
         }));
+    }
+
+    /// Nothing more is kept for this client than it takes to end.
+    pub(super) fn let_go(&mut self) {
+        self.begun = None;
+        self.stop_decoding();
+        let in_hand = self.writing.as_ref().map_or(0, |rest| rest.len());
+        if in_hand > LAST_FRAME {
+            self.drop_stream();
+        }
     }
 
     /// The client's close frame is here.
@@ -122,34 +228,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     pub(super) fn stop_decoding(&mut self) {
         self.peer_closed();
         self.decoder = Decoder::default();
+        self.begun = None;
     }
 
     /// Writes what waits, then the close frame, then the end of the stream.
     pub(super) fn poll_write(
         &mut self,
         context: &mut Context<'_>,
-        connection: &Connection,
-        budget: &Budget,
-    ) -> io::Result<()> {
+        connection: &Arc<Connection>,
+        room: &Room<'_>,
+    ) -> io::Result<Taken> {
+        let mut taken = Taken::default();
         let Some(stream) = self.stream.as_mut().filter(|_| !self.deaf) else {
-            return Ok(());
+            return Ok(taken);
         };
         let mut rest = self.writing.take().map(|rest| *rest);
+        let was_behind = rest.is_some();
         while let Some(mut frame) = rest
             .take()
-            .or_else(|| connection.take_outgoing(budget))
+            .or_else(|| connection.take_outgoing(room))
             .or_else(|| self.closing.as_mut()?.frame.take())
         {
             match Pin::new(&mut *stream).poll_write(context, &frame) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                Poll::Ready(Ok(count)) => frame.advance(count),
+                Poll::Ready(Ok(count)) => {
+                    frame.advance(count);
+                    taken.bytes += count;
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
                     self.writing = Some(Box::new(frame));
-                    return Ok(());
+                    break;
                 }
             }
             rest = Some(frame).filter(|frame| !frame.is_empty());
+        }
+        if taken.bytes > 0 {
+            self.unheeded = 0;
+            taken.at_last = was_behind;
+            if let Some(closing) = &mut self.closing {
+                closing.go_on();
+            }
+        }
+        if self.writing.is_some() {
+            return Ok(taken);
         }
         if let Some(closing) = self
             .closing
@@ -158,9 +280,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             && let Poll::Ready(result) = Pin::new(stream).poll_shutdown(context)
         {
             closing.shut_down = true;
-            return result;
+            result?;
         }
-        Ok(())
+        Ok(taken)
     }
 
     pub(super) fn poll_read(
@@ -175,8 +297,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             .closing
             .as_ref()
             .is_none_or(|closing| !closing.client_done);
-        if decoding && let Some(stash) = self.stash.take() {
-            return Poll::Ready(Ok(Read::Stashed(stash)));
+        if decoding
+            && let Some(begun) = &mut self.begun
+            && !begun.stash.is_empty()
+        {
+            return Poll::Ready(Ok(Read::Stashed(std::mem::take(&mut begun.stash))));
         }
         if let Some(closing) = &mut self.closing
             && closing.deadline.as_mut().poll(context).is_ready()
@@ -187,13 +312,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         ready!(Pin::new(stream).poll_read(context, &mut buffer))?;
         Poll::Ready(Ok(match buffer.filled().len() {
             0 => Read::End,
-            count if decoding => Read::Data(count),
+            count if decoding => {
+                let count_32 = u32::try_from(count).unwrap_or(u32::MAX);
+                self.unheeded = self.unheeded.saturating_add(count_32);
+                Read::Data(count)
+            }
             _ => Read::Discarded,
         }))
     }
 }
 
 impl Closing {
+    /// The client has taken something.
+    fn go_on(&mut self) {
+        let due = (Instant::now() + self.patience).min(self.latest);
+        self.deadline.as_mut().reset(due);
+    }
+
     fn wants_shutdown(&self) -> bool {
         self.client_done && self.frame.is_none() && !self.shut_down
     }

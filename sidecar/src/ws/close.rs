@@ -20,6 +20,8 @@ pub enum CloseReason {
     InvalidText,
     /// A message over `limits.message`.
     TooBig,
+    /// A message or frame that was begun and not finished within `limits.unfinished`.
+    Unfinished,
     /// More messages than `limits.messageRate` allows.
     RateLimit,
     /// The app answered the open callback with an error.
@@ -30,7 +32,8 @@ pub enum CloseReason {
     SlowReader,
     /// All that may be buffered is buffered.
     Overloaded,
-    /// The client was silent for longer than `heartbeat.timeout`.
+    /// The client was silent, or took nothing that waited for it, for longer than
+    /// `heartbeat.timeout`.
     PingTimeout,
 }
 
@@ -42,7 +45,7 @@ impl CloseReason {
             Self::Protocol(_) => 1002,
             Self::InvalidText => 1007,
             Self::TooBig => 1009,
-            Self::RateLimit => 1008,
+            Self::RateLimit | Self::Unfinished => 1008,
             Self::OpenFailed => 1011,
             Self::AppUnreachable | Self::SlowReader | Self::Overloaded => 1013,
             Self::PingTimeout => 4408,
@@ -57,6 +60,7 @@ impl CloseReason {
             Self::Protocol(detail) => return Cow::Owned(format!("protocol error: {detail}")),
             Self::InvalidText => "text is not UTF-8",
             Self::TooBig => "message too big",
+            Self::Unfinished => "message not finished in time",
             Self::RateLimit => "too many messages",
             Self::OpenFailed => "refused by the app",
             Self::AppUnreachable => "app unreachable, try again",
@@ -76,6 +80,7 @@ impl CloseReason {
             Self::Protocol(_) => "protocol_error",
             Self::InvalidText => "invalid_text",
             Self::TooBig => "too_big",
+            Self::Unfinished => "unfinished",
             Self::RateLimit => "rate_limit",
             Self::OpenFailed => "open_failed",
             Self::AppUnreachable => "app_unreachable",

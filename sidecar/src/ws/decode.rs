@@ -116,7 +116,13 @@ impl Decoder {
         })
     }
 
-    fn in_message(&self) -> bool {
+    /// Whether nothing is begun that more is to come of.
+    pub fn is_between(&self) -> bool {
+        self.unfinished.is_none()
+    }
+
+    /// Whether a data message is begun.
+    pub fn in_message(&self) -> bool {
         self.unfinished
             .as_ref()
             .is_some_and(|state| state.message.is_some())
@@ -222,7 +228,7 @@ impl Unfinished {
         if frame.header.opcode.is_control() {
             self.control.extend_from_slice(chunk);
         } else if let Some(message) = &mut self.message {
-            message.push(chunk)?;
+            message.push(chunk, frame.remaining)?;
         }
         if self.frame.is_some() {
             return Ok(Step::NeedMore);
@@ -283,7 +289,16 @@ impl Unfinished {
 }
 
 impl Assembly {
-    fn push(&mut self, chunk: &[u8]) -> Result<(), Violation> {
+    /// With so many more to come in this frame: no room is taken for more than that.
+    fn push(&mut self, chunk: &[u8], to_come: u64) -> Result<(), Violation> {
+        let (len, room) = (self.bytes.len(), self.bytes.capacity());
+        if chunk.len() > room - len {
+            let whole = usize::try_from(to_come).map_or(usize::MAX, |to_come| {
+                (len + chunk.len()).saturating_add(to_come)
+            });
+            let wanted = (2 * room).max(len + chunk.len()).min(whole);
+            self.bytes.reserve_exact(wanted - len);
+        }
         self.bytes.extend_from_slice(chunk);
         if self.text {
             self.checked =

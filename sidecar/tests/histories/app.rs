@@ -216,22 +216,31 @@ impl Transport for Calls {
         let event_id = format!("X-Ws-Event-Id: {id}/{}\r\n", event.seq);
         assert!(str::from_utf8(headers).unwrap().contains(&event_id));
         // A connection's callback that is cancelled leaves too.
-        let _guard = Guard {
+        let mut guard = Guard {
             app: &self.0,
             id: id.clone(),
+            open_under_way: event.action == "open",
         };
         self.0.enter(&id);
-        self.0.answer(event).await
+        let answer = self.0.answer(event).await;
+        guard.open_under_way = false;
+        answer
     }
 }
 
 struct Guard<'a> {
     app: &'a App,
     id: String,
+    /// An open that is cancelled now is one that the app may have had.
+    open_under_way: bool,
 }
 
 impl Drop for Guard<'_> {
     fn drop(&mut self) {
         self.app.leave(&self.id);
+        if self.open_under_way {
+            let mut state = self.app.state.lock().unwrap();
+            state.opens_in_doubt.push(self.id.clone());
+        }
     }
 }

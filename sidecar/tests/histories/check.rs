@@ -5,8 +5,14 @@ use std::collections::BTreeMap;
 use super::app::{App, Taken};
 use super::client::{Exit, Story};
 
-/// `Err`: what does not hold, and of which connection.
-pub(crate) fn check(app: &App, stories: &BTreeMap<String, Story>) -> Result<(), String> {
+/// `Err`: what does not hold, and of which connection. `pressed`: so little may be buffered that
+/// what a client left behind may be dropped.
+pub(crate) fn check(
+    app: &App,
+    stories: &BTreeMap<String, Story>,
+    pressed: bool,
+) -> Result<(), String> {
+    let lossy = app.is_lossy() || pressed;
     if let Some(id) = app.overlap() {
         return Err(format!("{id} had two callbacks at once"));
     }
@@ -25,7 +31,7 @@ pub(crate) fn check(app: &App, stories: &BTreeMap<String, Story>) -> Result<(), 
             if story.sent > 0
                 && story.exit == Exit::Orderly
                 && !closes_lost.contains(id)
-                && !app.is_lossy()
+                && !lossy
             {
                 return wrong("nothing arrived");
             }
@@ -65,7 +71,7 @@ pub(crate) fn check(app: &App, stories: &BTreeMap<String, Story>) -> Result<(), 
         let left_by_itself = events
             .last()
             .is_some_and(|end| matches!(end.code, Some(1000 | 1005 | 1006)));
-        if !complete && left_by_itself && story.exit == Exit::Orderly && !app.is_lossy() {
+        if !complete && left_by_itself && story.exit == Exit::Orderly && !lossy {
             return wrong("messages are missing and nobody was told");
         }
         if arrived.len() as u64 > story.sent + 1 {

@@ -45,12 +45,15 @@ pub(crate) async fn act(stream: DuplexStream, mut rng: Rng) -> Story {
             0 => write(&mut writer, &mut rng, &frame(0x9, b"are you there")).await,
             1 => write(&mut writer, &mut rng, &frame(0x1, br#"{"event":"ping"}"#)).await,
             _ => {
-                let written = write(
-                    &mut writer,
-                    &mut rng,
-                    &frame(0x1, sent.to_string().as_bytes()),
-                )
-                .await;
+                // Now and then one of some size: blanks are JSON too.
+                let width = if rng.u8(0..20) == 0 {
+                    rng.usize(1..30_000)
+                } else {
+                    1
+                };
+                let message = format!("{sent:<width$}");
+                let written =
+                    write(&mut writer, &mut rng, &frame(0x1, message.as_bytes())).await;
                 sent += u64::from(written);
                 written
             }
@@ -168,7 +171,14 @@ async fn write(writer: &mut (impl AsyncWriteExt + Unpin), rng: &mut Rng, frame: 
 
 fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [7, 7, 7, 7];
-    let mut out = vec![0x80 | opcode, 0x80 | u8::try_from(payload.len()).unwrap()];
+    let mut out = vec![0x80 | opcode];
+    match u8::try_from(payload.len()) {
+        Ok(len) if len < 126 => out.push(0x80 | len),
+        _ => {
+            out.push(0x80 | 126);
+            out.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
+        }
+    }
     out.extend_from_slice(&mask);
     out.extend(payload.iter().map(|byte| byte ^ 7));
     out

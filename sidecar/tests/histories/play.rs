@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use stanza::field::{AppPort, UrlPath};
+use stanza::field::{AppPort, ByteSize, UrlPath};
 use stanza::{CallbackTarget, settings};
 use tokio::time::Instant;
 use ws_gateway::callback::event::OpenRequest;
@@ -43,6 +43,10 @@ async fn history(mut rng: Rng) -> Verdict {
     let mut settings = settings::Gateway::default();
     settings.callback.queue = rng.u32(1..4);
     settings.drain.spread = Duration::ZERO;
+    let pressed = rng.u8(0..8) == 0;
+    if pressed {
+        settings.limits.buffered = ByteSize(rng.usize(8 << 10..64 << 10));
+    }
     let target = CallbackTarget {
         port: AppPort::new(80).unwrap(),
         path: UrlPath::new("/").unwrap(),
@@ -104,7 +108,7 @@ async fn history(mut rng: Rng) -> Verdict {
             gateway.budget.used()
         )
     });
-    let failure = hung.or_else(|| check(&app, &stories).err()).or(left);
+    let failure = hung.or_else(|| check(&app, &stories, pressed).err()).or(left);
     let told_of_loss = stories
         .values()
         .filter(|story| story.exit == Exit::Closed(1013))
