@@ -3,7 +3,7 @@
 //!
 //! What comes from clients may take three quarters, so that strangers cannot stop what goes out.
 //! Whoever asks gets what it asks for; in its stead the largest holders are told to let go until
-//! the rest fits. Holders are filed by size in steps of a quarter, and below [`SMALL`] not at all:
+//! the rest fits. Those may take a quarter more until they have. Holders are filed by size in steps of a quarter, and below [`SMALL`] not at all:
 //! a connection is filed anew only when its size has changed by that much.
 
 use std::collections::BTreeMap;
@@ -20,7 +20,7 @@ use crate::seldom::Seldom;
 pub struct Budget {
     incoming: AtomicUsize,
     outgoing: AtomicUsize,
-    /// What those hold who were told to let go and have not done so yet.
+    /// What those still hold who were told to let go.
     leaving: AtomicUsize,
     max: usize,
     holders: Mutex<BTreeMap<(Size, ConnectionId), Arc<dyn Holder>>>,
@@ -153,7 +153,7 @@ impl Budget {
     }
 
     fn is_over(&self) -> bool {
-        let leaving = self.leaving.load(Ordering::Relaxed);
+        let leaving = self.leaving.load(Ordering::Relaxed).min(self.max / 4);
         let incoming = self.incoming.load(Ordering::Relaxed);
         incoming.saturating_sub(leaving) > self.max - self.max / 4
             || self.used().saturating_sub(leaving) > self.max

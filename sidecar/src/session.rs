@@ -331,7 +331,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         }
         self.socket.let_go();
         self.charge();
-        self.connection.has_let_go(&self.gateway.budget);
+        self.connection.has_let_go();
     }
 
     /// Settles with the common budget what is kept and what waits on its way in.

@@ -281,16 +281,16 @@ async fn a_slow_download_is_life() {
 #[tokio::test]
 async fn a_client_is_heard_while_it_downloads() {
     let mut app = App::start().await;
-    let gateway = Launch::for_app(&app)
-        .set("limits.slow", "1m")
-        .start()
-        .await;
+    let gateway = Launch::for_app(&app).set("limits.slow", "1m").start().await;
     let mut raw = Raw::open_narrow(&gateway, &[]).await;
     let id = app.next_of("open").await.conn_id().to_owned();
     fill(&gateway, &id, 40).await;
     raw.send(&raw::frame(raw::TEXT, br#"{"event":"cancel"}"#))
         .await;
-    assert_eq!(app.next_of("message").await.json()["data"]["event"], "cancel");
+    assert_eq!(
+        app.next_of("message").await.json()["data"]["event"],
+        "cancel"
+    );
     raw.send(&raw::frame(raw::CLOSE, &raw::close_body(1000, b"")))
         .await;
     assert_eq!(app.next_of("close").await.json()["code"], 1000);
@@ -300,10 +300,7 @@ async fn a_client_is_heard_while_it_downloads() {
 #[tokio::test]
 async fn pongs_overtake_what_waits() {
     let mut app = App::start().await;
-    let gateway = Launch::for_app(&app)
-        .set("limits.slow", "1m")
-        .start()
-        .await;
+    let gateway = Launch::for_app(&app).set("limits.slow", "1m").start().await;
     let mut raw = Raw::open_narrow(&gateway, &[]).await;
     let id = app.next_of("open").await.conn_id().to_owned();
     let pieces = 60;

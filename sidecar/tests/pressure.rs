@@ -166,7 +166,11 @@ async fn opens_that_wait_for_the_app_are_counted() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn escapes_are_counted_as_they_are_written() {
     let app = App::start().await;
-    let gateway = Launch::for_app(&app).start().await;
+    let gateway = Launch::for_app(&app)
+        .set("limits.buffered", "16Mi")
+        .set("callback.timeout", "5m")
+        .start()
+        .await;
     let gate = Gate::closed();
     let held = gate.clone();
     app.answer(move |call| {
@@ -178,7 +182,7 @@ async fn escapes_are_counted_as_they_are_written() {
     });
     let mut clients = bystanders(&gateway).await;
     let before = gateway.memory("VmRSS");
-    let message = raw::frame(raw::TEXT, &vec![1; 1_000_000]);
+    let message = raw::frame(raw::TEXT, &vec![1; 200_000]);
     let mut strangers = Vec::new();
     for _ in 0..60 {
         let mut stranger = Raw::open_with(&gateway, &[("X-BFL-USER", "stranger")]).await;
@@ -190,12 +194,12 @@ async fn escapes_are_counted_as_they_are_written() {
     let kept = buffered(&gateway).await;
     let grown = gateway.memory("VmHWM").saturating_sub(before);
     eprintln!(
-        "60 messages of 1 MB of control characters: {} MiB wait, memory grew {} MiB",
+        "60 messages of 200 kB of control characters: {} MiB wait, memory grew {} MiB",
         kept >> 20,
         grown / MIB
     );
-    assert!((36 << 20..=48 << 20).contains(&kept), "{kept} bytes");
-    assert!(grown < 120 * MIB, "{grown} KiB");
+    assert!((9 << 20..=12 << 20).contains(&kept), "{kept} bytes");
+    assert!(grown < 40 * MIB, "{grown} KiB");
     assert_eq!(closes_of(&app, "bystander"), [0; 0]);
     all_is_well(&gateway, &app, &mut clients).await;
     gate.open();
@@ -243,7 +247,8 @@ async fn what_is_begun_and_not_finished_is_ended() {
         ]
         .concat(),
     ];
-    for (begin, drop) in [whole[..20].to_vec(), fragment].iter().zip(drops) {
+    let binary = raw::frame(raw::BINARY, &[b'x'; 1000]);
+    for (begin, drop) in [binary[..20].to_vec(), fragment].iter().zip(drops) {
         let mut raw = Raw::open(&gateway).await;
         raw.send(begin).await;
         let before = app.calls_of("close").len();

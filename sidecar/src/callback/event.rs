@@ -241,7 +241,9 @@ impl OpenRequest {
         let headers = headers.map(|(name, value)| {
             // A byte that is not UTF-8 becomes three.
             let value = value.as_bytes();
-            let odd = value.iter().filter(|byte| !is_plain(**byte) || !byte.is_ascii());
+            let odd = value
+                .iter()
+                .filter(|byte| !is_plain(**byte) || !byte.is_ascii());
             name.as_str().len() + value.len() + 2 * odd.count() + HEADER
         });
         escaped_size(&self.path) + escaped_size(&self.query) + headers.sum::<usize>()
@@ -344,7 +346,13 @@ mod tests {
     #[test]
     fn what_is_charged_is_what_is_written() {
         let every: String = (0..0x300).filter_map(char::from_u32).collect();
-        let texts = ["", "plain", "\u{1}\u{8}\t\n\u{c}\r\u{1f}\u{7f}", "a\"b\\c", &every];
+        let texts = [
+            "",
+            "plain",
+            "\u{1}\u{8}\t\n\u{c}\r\u{1f}\u{7f}",
+            "a\"b\\c",
+            &every,
+        ];
         for text in texts {
             let mut body = String::new();
             push_json(&mut body, text);
@@ -370,6 +378,11 @@ mod tests {
         };
         let mut body = String::new();
         request.push_to(&mut body);
-        assert!(body.len() <= request.size(), "{} {}", body.len(), request.size());
+        assert!(
+            body.len() <= request.size(),
+            "{} {}",
+            body.len(),
+            request.size()
+        );
     }
 }

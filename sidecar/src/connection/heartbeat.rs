@@ -126,3 +126,110 @@ impl Shared {
 fn truncated(ms: u64) -> u32 {
     ms as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::budget::Budget;
+    use crate::connection::{Push, Room};
+    use crate::identity::{ConnectionId, Identity, Token};
+
+    const PATIENCE: Patience = Patience {
+        silence: None,
+        stall: Duration::from_secs(75),
+        answer: Some(Duration::from_secs(30)),
+        slow: Duration::from_secs(10),
+    };
+
+    fn connection() -> Arc<Connection> {
+        let identity = Identity {
+            user: "".into(),
+            namespace: None,
+            token: Token::random(),
+        };
+        Arc::new(Connection::new(
+            ConnectionId::random(),
+            identity,
+            None,
+            None,
+        ))
+    }
+
+    fn room(budget: &Budget) -> Room<'_> {
+        Room {
+            outbox: 1000,
+            slow: PATIENCE.slow,
+            budget,
+            started: Instant::now(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_overdue_though_silence_is_fine() {
+        let (connection, budget) = (connection(), Budget::new(1 << 20));
+        let room = room(&budget);
+        assert_eq!(connection.overdue(1_000_000, &PATIENCE), None);
+        assert_eq!(
+            connection.push(Bytes::from_static(b"x"), 1, &room),
+            Push::Queued
+        );
+        // From when it is first seen to wait, and anew each time that it takes something.
+        assert_eq!(connection.overdue(1_000, &PATIENCE), None);
+        assert_eq!(connection.overdue(76_000, &PATIENCE), None);
+        connection.has_taken(76_000);
+        assert_eq!(connection.overdue(151_000, &PATIENCE), None);
+        let ended = connection.overdue(151_001, &PATIENCE);
+        assert_eq!(ended, Some(CloseReason::PingTimeout));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_ping_counts_from_when_it_was_written() {
+        let (connection, budget) = (connection(), Budget::new(1 << 20));
+        let room = room(&budget);
+        connection.ping();
+        assert_eq!(connection.overdue(31_000, &PATIENCE), None, "it waits");
+        assert!(connection.take_outgoing(&room).is_some());
+        assert_eq!(connection.overdue(62_000, &PATIENCE), None, "it is in hand");
+        tokio::time::advance(Duration::from_secs(60)).await;
+        assert!(connection.take_outgoing(&room).is_none());
+        assert_eq!(connection.overdue(90_000, &PATIENCE), None);
+        let ended = connection.overdue(90_001, &PATIENCE);
+        assert_eq!(ended, Some(CloseReason::PingTimeout));
+        connection.pong_received();
+        assert_eq!(connection.overdue(90_001, &PATIENCE), None);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_the_outbox_may_wait_for_a_while() {
+        let (connection, budget) = (connection(), Budget::new(1 << 20));
+        let room = room(&budget);
+        let frame = Bytes::from_static(&[0; 900]);
+        for _ in 0..10 {
+            assert_eq!(connection.push(frame.clone(), 1, &room), Push::Queued);
+        }
+        tokio::time::advance(PATIENCE.slow).await;
+        assert_eq!(connection.push(frame.clone(), 1, &room), Push::Queued);
+        let now = room.now_ms();
+        assert_eq!(connection.overdue(now, &PATIENCE), None);
+        let later = connection.overdue(now + 2, &PATIENCE);
+        assert_eq!(later, Some(CloseReason::SlowReader));
+        tokio::time::advance(Duration::from_millis(2)).await;
+        assert_eq!(connection.push(frame, 1, &room), Push::Overflow);
+    }
+
+    #[test]
+    fn beyond_half_of_what_may_wait_nobody_gets_more_than_its_outbox() {
+        let (connection, budget) = (connection(), Arc::new(Budget::new(20_000)));
+        let room = room(&budget);
+        let frame = Bytes::from_static(&[0; 900]);
+        let _other = budget.charge(crate::budget::Way::Out, 10_000);
+        assert_eq!(connection.push(frame.clone(), 1, &room), Push::Queued);
+        assert_eq!(connection.push(frame, 1, &room), Push::Overflow);
+    }
+}

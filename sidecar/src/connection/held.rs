@@ -41,12 +41,11 @@ impl Connection {
         }
     }
 
-    /// All that can be let go of is.
-    pub(crate) fn has_let_go(self: &Arc<Self>, budget: &Budget) {
+    /// All that can be let go of is; what is left goes with the end of the connection.
+    pub(crate) fn has_let_go(&self) {
         let mut shared = self.lock();
         if shared.eviction == Eviction::Asked {
             shared.eviction = Eviction::Done;
-            budget.leaving(shared.held, 0);
         }
     }
 
@@ -81,8 +80,7 @@ impl Connection {
                     shared.filed = size;
                 }
             }
-            Eviction::Asked => budget.leaving(shared.held, held),
-            Eviction::Done => {}
+            Eviction::Asked | Eviction::Done => budget.leaving(shared.held, held),
         }
         shared.held = held;
     }

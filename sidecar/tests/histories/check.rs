@@ -28,10 +28,7 @@ pub(crate) fn check(
             ))
         };
         let Some((first, rest)) = events.split_first() else {
-            if story.sent > 0
-                && story.exit == Exit::Orderly
-                && !closes_lost.contains(id)
-                && !lossy
+            if story.sent > 0 && story.exit == Exit::Orderly && !closes_lost.contains(id) && !lossy
             {
                 return wrong("nothing arrived");
             }

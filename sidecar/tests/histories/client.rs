@@ -52,8 +52,7 @@ pub(crate) async fn act(stream: DuplexStream, mut rng: Rng) -> Story {
                     1
                 };
                 let message = format!("{sent:<width$}");
-                let written =
-                    write(&mut writer, &mut rng, &frame(0x1, message.as_bytes())).await;
+                let written = write(&mut writer, &mut rng, &frame(0x1, message.as_bytes())).await;
                 sent += u64::from(written);
                 written
             }

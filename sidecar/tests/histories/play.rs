@@ -108,7 +108,9 @@ async fn history(mut rng: Rng) -> Verdict {
             gateway.budget.used()
         )
     });
-    let failure = hung.or_else(|| check(&app, &stories, pressed).err()).or(left);
+    let failure = hung
+        .or_else(|| check(&app, &stories, pressed).err())
+        .or(left);
     let told_of_loss = stories
         .values()
         .filter(|story| story.exit == Exit::Closed(1013))
