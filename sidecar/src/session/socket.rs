@@ -217,6 +217,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         }
     }
 
+    /// However long it was to have: the client has no more than this to take its close frame.
+    pub(super) fn hurry(&mut self, most: Duration) {
+        if let Some(closing) = &mut self.closing {
+            closing.latest = closing.latest.min(Instant::now() + most);
+            closing.go_on();
+        }
+    }
+
     /// The client's close frame is here.
     pub(super) fn peer_closed(&mut self) {
         if let Some(closing) = &mut self.closing {
