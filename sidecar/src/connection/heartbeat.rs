@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(connection.overdue(31_000, &PATIENCE), None, "it waits");
         assert!(connection.take_outgoing(&room).is_some());
         assert_eq!(connection.overdue(62_000, &PATIENCE), None, "it is in hand");
-        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::advance(Duration::from_mins(1)).await;
         assert!(connection.take_outgoing(&room).is_none());
         assert_eq!(connection.overdue(90_000, &PATIENCE), None);
         let ended = connection.overdue(90_001, &PATIENCE);

@@ -174,7 +174,7 @@ fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     match u8::try_from(payload.len()) {
         Ok(len) if len < 126 => out.push(0x80 | len),
         _ => {
-            out.push(0x80 | 126);
+            out.push(0x80 | 0x7E);
             out.extend_from_slice(&u16::try_from(payload.len()).unwrap().to_be_bytes());
         }
     }
