@@ -16,8 +16,8 @@ use crate::shape::{Shape, Workload, WorkloadKind};
 use crate::source::precedence::{self, Overruled};
 
 pub use facts::{
-    Budget, DaemonSetFacts, DeploymentFacts, NamespaceFacts, PodFacts, Port, Routed, ServiceFacts,
-    StatefulSetFacts, WorkloadFacts,
+    Budget, DaemonSetFacts, DeploymentFacts, Disruptions, NamespaceFacts, PodFacts, Port, Protocol,
+    Reach, Routed, ServiceFacts, StatefulSetFacts, WorkloadFacts,
 };
 pub use pending::{Pending, Ticket};
 pub use progress::Progress;

@@ -78,9 +78,12 @@ impl Controller {
             webhook_up: *self.webhook_up.borrow(),
         };
         let plan = plan::plan(validated, &means);
-        let again = plan.again;
-        let applied = apply::apply(self, plan).await?;
+        let mut applied = apply::apply(self, plan).await;
+        let (again, failed) = (applied.plan.again, applied.failed.take());
         update_status::update_status(self, applied).await?;
-        Ok(again.or(Some(RESYNC)))
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(again.or(Some(RESYNC))),
+        }
     }
 }

@@ -7,7 +7,7 @@ use stanza::choice::Placement;
 use stanza::env;
 
 use crate::app::{App, Stanza};
-use crate::cluster::ServiceFacts;
+use crate::cluster::{Protocol, ServiceFacts};
 use crate::names;
 
 /// The entrance's port.
@@ -32,22 +32,23 @@ pub fn port(app: &App, service: &ServiceFacts) -> Result<EntrancePort, String> {
     if service.headless {
         return Err(format!("the Service {name} is headless"));
     }
-    let (index, port) = match wanted {
-        Some(wanted) => service
-            .ports
-            .iter()
-            .enumerate()
-            .find(|(_, port)| port.number == wanted)
-            .ok_or_else(|| format!("the Service {name} has no port {wanted}"))?,
-        None => match service.ports.as_slice() {
-            [port] => (0, port),
-            ports => {
-                let count = ports.len();
-                return Err(format!(
-                    "the Service {name} has {count} ports and the entrance names none"
-                ));
-            }
-        },
+    let mut tcp = service
+        .ports
+        .iter()
+        .enumerate()
+        .filter(|(_, port)| port.protocol == Protocol::Tcp);
+    let (index, port) = if let Some(wanted) = wanted {
+        tcp.find(|(_, port)| port.number == wanted)
+            .ok_or_else(|| format!("the Service {name} has no TCP port {wanted}"))?
+    } else {
+        let tcp: Vec<_> = tcp.collect();
+        let [only] = tcp[..] else {
+            let count = tcp.len();
+            return Err(format!(
+                "the Service {name} has {count} TCP ports and the entrance names none"
+            ));
+        };
+        only
     };
     let present = port.target.clone().unwrap_or(IntOrString::Int(port.number));
     let routed = is_gateway(&present);
@@ -94,5 +95,70 @@ pub fn note(port: &EntrancePort) -> String {
     match &port.own {
         IntOrString::Int(own) => format!("{}={own}", port.number),
         IntOrString::String(own) => format!("{}={own}", port.number),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::cluster::Facts;
+    use crate::controller::Retarget;
+    use k8s_openapi::api::core::v1::Service;
+
+    fn app(port: &Json) -> App {
+        let object = json!({
+            "metadata": {"name": "chat", "namespace": "a"},
+            "spec": {
+                "entrances": [{"host": "chat", "port": port}],
+                "options": {"websocket": {"url": "/ws", "port": 8888}},
+            },
+        });
+        App::read(serde_json::from_value(object).unwrap())
+    }
+
+    fn service(annotations: &Json) -> Service {
+        serde_json::from_value(json!({
+            "metadata": {"name": "chat", "annotations": annotations},
+            "spec": {"ports": [
+                {"name": "media", "port": 80, "protocol": "UDP", "targetPort": 9000},
+                {"name": "web", "port": 80, "protocol": "TCP", "targetPort": 8080},
+            ]},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn of_one_number_for_udp_and_tcp_the_tcp_port_is_meant() {
+        let facts = ServiceFacts::read(service(&json!({}))).unwrap();
+        for wanted in [json!(80), Json::Null] {
+            let found = port(&app(&wanted), &facts).unwrap();
+            assert_eq!((found.index, found.own), (1, IntOrString::Int(8080)));
+        }
+        let why = port(&app(&json!(9000)), &facts).unwrap_err();
+        assert_eq!(why, "the Service chat has no TCP port 9000");
+    }
+
+    #[test]
+    fn the_udp_port_stays_where_it_is() {
+        let noted = service(&json!({"ws.olares.com/app": "chat", names::OWN_TARGET: "80=8888"}));
+        let facts = ServiceFacts::read(noted.clone()).unwrap();
+        let patch = Retarget::back(&facts).unwrap().patch(&noted);
+        let ports = &patch["spec"]["ports"];
+        assert_eq!(
+            (&ports[0]["targetPort"], &ports[1]["targetPort"]),
+            (&json!(9000), &json!(8080))
+        );
+        let mut led = noted;
+        led.spec.as_mut().unwrap().ports.as_mut().unwrap()[1].target_port =
+            Some(IntOrString::String(names::ENTRANCE_PORT_NAME.to_owned()));
+        let facts = ServiceFacts::read(led.clone()).unwrap();
+        let patch = Retarget::back(&facts).unwrap().patch(&led);
+        let ports = &patch["spec"]["ports"];
+        assert_eq!(
+            (&ports[0]["targetPort"], &ports[1]["targetPort"]),
+            (&json!(9000), &json!(8888))
+        );
     }
 }

@@ -64,7 +64,8 @@ reasons! {
     /// The pod has no owner, so nothing would bring it back with another gateway later.
     /// Create it through a Deployment, StatefulSet or DaemonSet.
     BarePod = "bare-pod", Warning;
-    /// The pod's owner is no Deployment, StatefulSet or DaemonSet; we cannot roll it.
+    /// The pod's owner is no Deployment, StatefulSet or DaemonSet of apps/v1; we cannot roll it. New
+    /// pods of a ReplicaSet without a Deployment (Argo Rollouts) get the gateway all the same.
     OtherOwner = "other-owner", Warning;
     /// The pod shares the node's network: the gateway's ports would be open on the node.
     HostNetwork = "host-network", Warning;
@@ -143,7 +144,9 @@ reasons! {
     /// A restart is due, but the workload's update strategy is OnDelete (or a partition keeps
     /// pods back): delete the pods when it suits.
     RolloutOnDelete = "rollout-on-delete", Notice;
-    /// A restart is due, but the app's PodDisruptionBudget allows no disruption now.
+    /// A restart is due, but the app's PodDisruptionBudget allows no disruption now, or never does.
+    /// It is no obstacle to a Deployment that takes no pod away before another is ready, nor while
+    /// the pods that are not ready are those that have to go.
     DisruptionBudget = "disruption-budget", Notice;
     /// A restart is due, but the namespace has the label `ws.olares.com/injection: disabled` or is
     /// one of the chart's `webhook.excludedNamespaces`, so new pods would come up without the
@@ -180,7 +183,7 @@ reasons! {
     /// The stanza asks for a routing that cannot be: `expose: entrance` needs a Service with an
     /// address of its own and the port that the entrance names.
     ExposeUnsupported = "expose-unsupported", Warning;
-    /// Writing an object failed; the message has the API server's words.
+    /// Writing an object failed; the message has the API server's words. It is tried again.
     ApiError = "api-error", Warning;
 }
 

@@ -30,9 +30,9 @@ pub async fn retarget(services: &Api<Service>, change: &Retarget) -> kube::Resul
 async fn once(services: &Api<Service>, change: &Retarget) -> kube::Result<()> {
     let name = &change.service;
     let before = services.get(name).await?;
+    let patch = change.patch(&before);
     let owners = before.metadata.managed_fields;
-    let patch = change.patch(before.metadata.resource_version.as_deref());
-    let after = write(services, name, &Patch::Strategic(patch)).await?;
+    let after = write(services, name, &Patch::Merge(patch)).await?;
     let mut version = after.metadata.resource_version;
     info!(change = change.words(), "Service retargeted");
     for _ in 0..TRIES {

@@ -42,7 +42,7 @@ pub struct GatewaySettings {
     #[arg(
         long,
         env = "WS_OPERATOR_GATEWAY_IMAGE",
-        default_value = "ws-gateway:latest"
+        default_value = concat!("ghcr.io/olares-ws/ws-gateway:", env!("CARGO_PKG_VERSION"))
     )]
     pub gateway_image: String,
     #[arg(

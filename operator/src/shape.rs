@@ -195,14 +195,21 @@ impl Owner {
                 name: name.to_owned(),
             })
         };
-        match owner.kind.as_str() {
-            "ReplicaSet" => deployment(metadata, &owner.name).map_or(Self::ReplicaSet, |name| {
-                workload(WorkloadKind::Deployment, name)
-            }),
-            "StatefulSet" => workload(WorkloadKind::StatefulSet, &owner.name),
-            "DaemonSet" => workload(WorkloadKind::DaemonSet, &owner.name),
-            "Job" => Self::Job,
-            other => Self::Other(other.to_owned()),
+        // Others have kinds of the same names.
+        let group = owner
+            .api_version
+            .split_once('/')
+            .map_or("", |(group, _)| group);
+        match (group, owner.kind.as_str()) {
+            ("apps", "ReplicaSet") => deployment(metadata, &owner.name)
+                .map_or(Self::ReplicaSet, |name| {
+                    workload(WorkloadKind::Deployment, name)
+                }),
+            ("apps", "StatefulSet") => workload(WorkloadKind::StatefulSet, &owner.name),
+            ("apps", "DaemonSet") => workload(WorkloadKind::DaemonSet, &owner.name),
+            ("batch", "Job") => Self::Job,
+            ("", kind) => Self::Other(kind.to_owned()),
+            (group, kind) => Self::Other(format!("{kind}.{group}")),
         }
     }
 }

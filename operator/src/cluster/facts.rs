@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{Namespace, ObjectReference, Pod, PodTemplateSpec, Service};
+use k8s_openapi::api::core::v1::{
+    Namespace, ObjectReference, Pod, PodTemplateSpec, Service, ServiceSpec,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::{Resource, ResourceExt};
 
-use super::progress::Progress;
+use super::progress::{self, Progress};
 use super::store::Facts;
 use crate::api::AppManifest;
 use crate::app::App;
@@ -43,6 +45,42 @@ pub struct ServiceFacts {
     pub headless: bool,
     /// What we noted when we led its port to the gateway.
     pub routed: Option<Routed>,
+    pub reach: Reach,
+}
+
+/// Which pods a client of a Service reaches, and from where; boxed, as most Services have defaults.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reach(Option<Box<ServiceSpec>>);
+
+impl Eq for Reach {}
+
+impl Reach {
+    fn read(spec: &ServiceSpec) -> Self {
+        let kept =
+            |value: &Option<String>, default: &str| value.clone().filter(|value| value != default);
+        let reach = ServiceSpec {
+            internal_traffic_policy: kept(&spec.internal_traffic_policy, "Cluster"),
+            ip_families: spec
+                .ip_families
+                .clone()
+                .filter(|_| spec.ip_family_policy.as_deref() != Some("SingleStack")),
+            ip_family_policy: kept(&spec.ip_family_policy, "SingleStack"),
+            publish_not_ready_addresses: spec
+                .publish_not_ready_addresses
+                .filter(|publish| *publish),
+            session_affinity: kept(&spec.session_affinity, "None"),
+            session_affinity_config: spec.session_affinity_config.clone(),
+            traffic_distribution: spec.traffic_distribution.clone(),
+            ..ServiceSpec::default()
+        };
+        let is_default = reach == ServiceSpec::default();
+        Self((!is_default).then(|| Box::new(reach)))
+    }
+
+    /// As a part of another Service's spec.
+    pub fn spec(&self) -> ServiceSpec {
+        self.0.as_deref().cloned().unwrap_or_default()
+    }
 }
 
 /// Our note on an entrance's Service.
@@ -59,7 +97,16 @@ pub struct Routed {
 pub struct Port {
     pub name: Option<String>,
     pub number: i32,
+    pub protocol: Protocol,
     pub target: Option<IntOrString>,
+}
+
+/// One number may stand for a TCP and a UDP port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Tcp,
+    Other,
 }
 
 impl Facts for ServiceFacts {
@@ -75,9 +122,14 @@ impl Facts for ServiceFacts {
             .collect();
         let routed = Routed::read(object.annotations());
         let spec = object.spec.unwrap_or_default();
+        let reach = Reach::read(&spec);
         let ports = spec.ports.unwrap_or_default().into_iter().map(|port| Port {
             name: port.name,
             number: port.port,
+            protocol: match port.protocol.as_deref() {
+                None | Some("TCP") => Protocol::Tcp,
+                Some(_) => Protocol::Other,
+            },
             target: port.target_port,
         });
         Some(Self {
@@ -88,6 +140,7 @@ impl Facts for ServiceFacts {
             owners,
             headless: spec.cluster_ip.as_deref() == Some("None"),
             routed,
+            reach,
         })
     }
 
@@ -157,6 +210,8 @@ pub struct WorkloadFacts {
     /// What the template's label asks for; boxed, as most ask for nothing.
     pub ask: Option<Box<Ask>>,
     pub progress: Progress,
+    /// A Deployment that takes no pod away before another is ready in its place.
+    pub surges: bool,
 }
 
 impl WorkloadFacts {
@@ -182,6 +237,7 @@ impl WorkloadFacts {
                 .annotations
                 .and_then(|mut annotations| annotations.remove(names::ROLLOUT)),
             progress,
+            surges: false,
             workload,
         }
     }
@@ -204,7 +260,7 @@ pub struct StatefulSetFacts(pub WorkloadFacts);
 pub struct DaemonSetFacts(pub WorkloadFacts);
 
 macro_rules! workload {
-    ($facts:ident, $kind:ident) => {
+    ($facts:ident, $kind:ident, $surges:expr) => {
         impl Facts for $facts {
             type Object = $kind;
 
@@ -212,7 +268,11 @@ macro_rules! workload {
                 let template = object.spec.as_ref().map(|spec| &spec.template);
                 let progress = Progress::from(&object);
                 let facts = WorkloadFacts::of(&object, WorkloadKind::$kind, template, progress);
-                Some(Self(facts))
+                let surges: fn(&$kind) -> bool = $surges;
+                Some(Self(WorkloadFacts {
+                    surges: surges(&object),
+                    ..facts
+                }))
             }
 
             fn same_as(&self, other: &Self) -> bool {
@@ -228,9 +288,9 @@ macro_rules! workload {
     };
 }
 
-workload!(DeploymentFacts, Deployment);
-workload!(StatefulSetFacts, StatefulSet);
-workload!(DaemonSetFacts, DaemonSet);
+workload!(DeploymentFacts, Deployment, progress::surges);
+workload!(StatefulSetFacts, StatefulSet, |_| false);
+workload!(DaemonSetFacts, DaemonSet, |_| false);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamespaceFacts {
@@ -257,7 +317,15 @@ impl Facts for NamespaceFacts {
 pub struct Budget {
     pub name: String,
     pub selector: Option<Selector>,
-    pub allows: bool,
+    pub disruptions: Disruptions,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disruptions {
+    Allowed,
+    NotNow,
+    /// Not even while all pods are healthy.
+    Never,
 }
 
 impl Budget {
@@ -273,21 +341,26 @@ impl Facts for Budget {
 
     fn read(object: PodDisruptionBudget) -> Option<Self> {
         let name = object.name_any();
-        let allowed = object
-            .status
-            .as_ref()
-            .map_or(0, |status| status.disruptions_allowed);
+        let disruptions = match &object.status {
+            Some(status) if status.disruptions_allowed > 0 => Disruptions::Allowed,
+            Some(status)
+                if status.expected_pods > 0 && status.desired_healthy >= status.expected_pods =>
+            {
+                Disruptions::Never
+            }
+            _ => Disruptions::NotNow,
+        };
         let selector = object.spec?.selector?;
         Some(Self {
             name,
             // A selector that we cannot read covers everything: better to wait than to disrupt.
             selector: Some(selector.try_into().unwrap_or_default()),
-            allows: allowed > 0,
+            disruptions,
         })
     }
 
     fn same_as(&self, other: &Self) -> bool {
-        self.allows == other.allows
+        self.disruptions == other.disruptions
             && self.selector.as_ref().map(ToString::to_string)
                 == other.selector.as_ref().map(ToString::to_string)
     }

@@ -1,6 +1,7 @@
 //! How far a workload is with rolling out its present template.
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -45,6 +46,27 @@ impl From<&Deployment> for Progress {
             updated,
             status.available_replicas.unwrap_or_default(),
         )
+    }
+}
+
+/// Whether all its pods stay until others are ready: the strategy's percentages are of the replicas,
+/// rounded down.
+pub(super) fn surges(object: &Deployment) -> bool {
+    let Some(spec) = &object.spec else {
+        return false;
+    };
+    let strategy = spec.strategy.as_ref();
+    if strategy.and_then(|strategy| strategy.type_.as_deref()) == Some("Recreate") {
+        return false;
+    }
+    let rolling = strategy.and_then(|strategy| strategy.rolling_update.as_ref());
+    let unavailable = rolling.and_then(|rolling| rolling.max_unavailable.clone());
+    match unavailable.unwrap_or(IntOrString::String("25%".to_owned())) {
+        IntOrString::Int(pods) => pods == 0,
+        IntOrString::String(share) => {
+            let percent: i32 = share.trim_end_matches('%').parse().unwrap_or(100);
+            percent * spec.replicas.unwrap_or(1) < 100
+        }
     }
 }
 
@@ -132,6 +154,24 @@ mod tests {
     fn a_deployment_is_settled_when_all_pods_are_new_and_available() {
         let status = json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2});
         assert_eq!(deployment(&status), Progress::Settled);
+    }
+
+    #[test]
+    fn a_deployment_surges_where_no_pod_may_be_missing() {
+        let surges = |replicas: u32, strategy: Json| {
+            let object = json!({
+                "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {},
+                "spec": {"replicas": replicas, "selector": {}, "template": {}, "strategy": strategy},
+            });
+            surges(&serde_json::from_value(object).unwrap())
+        };
+        let unavailable = |value: Json| json!({"rollingUpdate": {"maxUnavailable": value}});
+        assert!(surges(3, json!({})));
+        assert!(!surges(4, json!({})));
+        assert!(surges(9, unavailable(json!("10%"))));
+        assert!(surges(9, unavailable(json!(0))));
+        assert!(!surges(9, unavailable(json!(1))));
+        assert!(!surges(1, json!({"type": "Recreate"})));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Step 4 (writes): rolls workloads and keeps the companion Service. Pods are never edited.
 
+use std::time::Duration;
+
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -9,10 +11,12 @@ use tracing::info;
 
 use super::Controller;
 use super::entrance::Entrance;
-use super::plan::{Plan, Route, Step};
+use super::plan::{Plan, Roll, Route, Step};
+use super::repairs::Permit;
 use super::service::Companion;
 use super::trigger::Trigger;
 use super::validate::Verdict;
+use crate::cluster::chain;
 use crate::events::Notice;
 use crate::names;
 use crate::reason::Reason;
@@ -32,18 +36,39 @@ pub(crate) enum Error {
     Status { app: String, source: kube::Error },
 }
 
-/// The plan with the outcome of its route.
+/// The plan with the outcome of its route, and the first write that failed.
 pub(super) struct Applied {
     pub(super) plan: Plan,
     pub(super) routed: Verdict,
+    pub(super) failed: Option<Error>,
 }
 
-pub(super) async fn apply(controller: &Controller, plan: Plan) -> Result<Applied, Error> {
-    // The Service first: who was told to reconnect by a rolling gateway finds the way.
-    let routed = apply_route(controller, &plan).await?;
-    for step in &plan.steps {
-        if let Some(trigger) = &step.roll {
-            roll(controller, &plan.id.namespace, step, trigger).await?;
+pub(super) async fn apply(controller: &Controller, mut plan: Plan) -> Applied {
+    // The Service first: who was told to reconnect by a rolling gateway finds the way. Where it
+    // cannot be written nothing is rolled, as pods must not go before the way to them.
+    let (routed, mut failed) = match apply_route(controller, &plan).await {
+        Ok(routed) => (routed, None),
+        Err(error) => (error.verdict(), Some(error)),
+    };
+    let mut steps = std::mem::take(&mut plan.steps);
+    for step in &mut steps {
+        if step.healed {
+            controller
+                .repairs
+                .healed(&plan.id.namespace, &step.workload.workload);
+        }
+        if let Some(roll) = step
+            .roll
+            .take()
+            .filter(|_| failed.as_ref().is_none_or(is_roll))
+        {
+            match start(controller, &plan.id.namespace, step, &roll).await {
+                Ok(wait) => plan.again = [plan.again, wait].into_iter().flatten().min(),
+                Err(error) => {
+                    step.verdict = error.verdict();
+                    failed.get_or_insert(error);
+                }
+            }
         }
         controller.notices.tell(Notice {
             regarding: step.workload.reference(&plan.id.namespace),
@@ -51,24 +76,60 @@ pub(super) async fn apply(controller: &Controller, plan: Plan) -> Result<Applied
             message: format!("app {}: {}", plan.id.name, step.verdict.message),
         });
     }
-    Ok(Applied { plan, routed })
+    plan.steps = steps;
+    Applied {
+        plan,
+        routed,
+        failed,
+    }
 }
 
-async fn roll(
+/// One workload that cannot be rolled keeps no other from it.
+fn is_roll(failed: &Error) -> bool {
+    matches!(failed, Error::Roll { .. })
+}
+
+/// Rolls a workload, if it still may; else says when to ask again.
+async fn start(
     controller: &Controller,
     namespace: &str,
-    step: &Step,
-    trigger: &Trigger,
-) -> Result<(), Error> {
+    step: &mut Step,
+    roll: &Roll,
+) -> Result<Option<Duration>, Error> {
     let workload = &step.workload.workload;
-    restart(&controller.client, namespace, workload, trigger)
-        .await
-        .map_err(|source| Error::Roll {
-            workload: format!("{workload} in {namespace}"),
-            source,
-        })?;
-    controller.metrics.rolled(step.verdict.reason);
-    Ok(())
+    match controller.repairs.take(namespace, workload, &roll.goal) {
+        Permit::Go => {}
+        Permit::Backoff(wait) => {
+            step.verdict.reason = Reason::RepairBackoff;
+            return Ok(Some(wait));
+        }
+        Permit::Busy(wait) => {
+            step.verdict.reason = Reason::RateLimited;
+            return Ok(Some(wait));
+        }
+    }
+    let restarted = restart(&controller.client, namespace, workload, &roll.trigger).await;
+    if restarted.is_err() {
+        controller.repairs.give_back(namespace, workload);
+    }
+    match restarted {
+        Ok(()) => controller.metrics.rolled(step.verdict.reason),
+        // It is gone since, and its pods with it.
+        Err(kube::Error::Api(error)) if error.code == 404 => {}
+        Err(source) => {
+            return Err(Error::Roll {
+                workload: format!("{workload} in {namespace}"),
+                source,
+            });
+        }
+    }
+    Ok(None)
+}
+
+impl Error {
+    fn verdict(&self) -> Verdict {
+        Verdict::new(Reason::ApiError, chain(self))
+    }
 }
 
 /// Has the workload's own controller replace its pods, as `kubectl rollout restart` does.

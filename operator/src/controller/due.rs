@@ -3,7 +3,7 @@
 use stanza::choice::Rollout;
 
 use super::validate::{Assessed, Verdict, Wish};
-use crate::cluster::Progress;
+use crate::cluster::{PodFacts, Progress};
 use crate::reason::Reason;
 use crate::shape::Gateway;
 
@@ -17,6 +17,15 @@ pub(super) struct Due {
 }
 
 impl Due {
+    /// Whether the pod is one that has to go.
+    pub(super) fn concerns(&self, pod: &PodFacts) -> bool {
+        match &pod.shape.gateway {
+            Gateway::Ours { hash, .. } => self.goal.as_ref() != Some(hash),
+            Gateway::Bare => self.goal.is_some(),
+            Gateway::Platform => false,
+        }
+    }
+
     pub(super) fn words(&self) -> String {
         let pods = self.pods;
         let noun = if pods == 1 { "pod" } else { "pods" };

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value as Json, json};
 use stanza::WebSocket;
 
 use super::validate::{Validated, Verdict};
 use crate::app::App;
-use crate::cluster::{PodFacts, ServiceFacts};
+use crate::cluster::{PodFacts, Protocol, ServiceFacts};
 use crate::entrance::{self, EntrancePort};
 use crate::names;
 use crate::reason::Reason;
@@ -105,7 +106,7 @@ impl Retarget {
         let port = service
             .ports
             .iter()
-            .find(|port| port.number == routed.port)?;
+            .find(|port| port.number == routed.port && port.protocol == Protocol::Tcp)?;
         // Somebody led it elsewhere meanwhile: only our note goes.
         let target = match &port.target {
             Some(target) if !entrance::is_gateway(target) => target.clone(),
@@ -119,19 +120,32 @@ impl Retarget {
         })
     }
 
-    /// A strategic merge patch: ports are told apart by their numbers.
-    pub fn patch(&self, version: Option<&str>) -> Json {
+    /// A merge patch of `service`, with all its ports: one number may stand for TCP and for UDP, and
+    /// then a strategic merge would not tell them apart.
+    pub fn patch(&self, service: &Service) -> Json {
         let (routed, app, own) = match &self.note {
             Some((app, own)) => (json!("true"), json!(app), json!(own)),
             None => (Json::Null, Json::Null, Json::Null),
         };
+        let ports = service.spec.as_ref().and_then(|spec| spec.ports.clone());
+        let mut ports = ports.unwrap_or_default();
+        let ours = ports.iter_mut().find(|port| {
+            let tcp = port
+                .protocol
+                .as_deref()
+                .is_none_or(|protocol| protocol == "TCP");
+            port.port == self.port && tcp
+        });
+        if let Some(port) = ours {
+            port.target_port = Some(self.target.clone());
+        }
         json!({
             "metadata": {
-                "resourceVersion": version,
+                "resourceVersion": service.metadata.resource_version,
                 "labels": {names::ROUTED: routed},
                 "annotations": {names::APP: app, names::OWN_TARGET: own},
             },
-            "spec": {"ports": [{"port": self.port, "targetPort": self.target}]},
+            "spec": {"ports": ports},
         })
     }
 

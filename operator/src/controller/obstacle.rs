@@ -7,8 +7,9 @@ use stanza::choice::Rollout;
 use super::due::Due;
 use super::trigger::is_new_goal;
 use super::validate::{Assessed, Verdict};
-use crate::cluster::{Budget, Progress};
+use crate::cluster::{Budget, Disruptions, Progress};
 use crate::reason::Reason;
+use crate::shape::WorkloadKind;
 
 /// What is around a workload.
 #[derive(Clone, Copy)]
@@ -50,23 +51,25 @@ pub(super) fn obstacle(member: &Assessed, due: &Due, around: Surroundings<'_>) -
             let why = "its pods are replaced only when deleted";
             return found(Reason::RolloutOnDelete, why);
         }
+        // A rollout of ours for other settings must not keep better ones away: its pods may never be
+        // ready.
         Progress::Failed if is_new_goal(workload, due) => {}
+        Progress::Mixed | Progress::Starting if older && is_new_goal(workload, due) => {}
         Progress::Failed => {
             return found(Reason::RolloutFailed, "the last rollout did not finish");
         }
         Progress::Settled | Progress::Starting if !older => {}
         Progress::Mixed | Progress::Settled | Progress::Starting => {
-            return found(Reason::Rolling, "a rollout is under way");
+            return found(Reason::Rolling, &under_way(member));
         }
     }
-    // Pods that are not ready have nothing to disrupt.
-    let ready = member.pods.iter().any(|pod| pod.ready);
-    if let Some(budget) = around
-        .budgets
-        .iter()
-        .find(|budget| ready && blocks(budget, member))
-    {
-        let why = format!("the PodDisruptionBudget {} allows none now", budget.name);
+    let blocking = |budget: &&Arc<Budget>| !workload.surges && blocks(budget, member, due);
+    if let Some(budget) = around.budgets.iter().find(blocking) {
+        let when = match budget.disruptions {
+            Disruptions::Never => "never allows one",
+            Disruptions::NotNow | Disruptions::Allowed => "allows none now",
+        };
+        let why = format!("the PodDisruptionBudget {} {when}", budget.name);
         return found(Reason::DisruptionBudget, &why);
     }
     if due.goal.is_some() && !around.webhook_up {
@@ -77,7 +80,34 @@ pub(super) fn obstacle(member: &Assessed, due: &Due, around: Surroundings<'_>) -
     None
 }
 
-fn blocks(budget: &Budget, member: &Assessed) -> bool {
-    let covered = |labels| budget.covers(labels);
-    !budget.allows && member.pods.iter().any(|pod| covered(&pod.shape.labels))
+/// A pod that is not ready has nothing to disrupt: while all such pods are to go themselves, the
+/// rollout begins with them, and a budget that they have used up is no obstacle.
+fn blocks(budget: &Budget, member: &Assessed, due: &Due) -> bool {
+    if budget.disruptions == Disruptions::Allowed {
+        return false;
+    }
+    let mut pods = member.pods.iter();
+    let covered: Vec<_> = pods
+        .by_ref()
+        .filter(|pod| budget.covers(&pod.shape.labels))
+        .collect();
+    let mut sick = covered.iter().filter(|pod| !pod.ready).peekable();
+    let begins_with_sick = sick.peek().is_some() && sick.all(|pod| due.concerns(pod));
+    !covered.is_empty() && !begins_with_sick
+}
+
+/// Kubernetes replaces the pods of a StatefulSet one by one, each once the one before is ready
+/// (kubernetes#67250).
+fn under_way(member: &Assessed) -> String {
+    let Assessed { workload, pods, .. } = member;
+    let stuck = pods
+        .iter()
+        .find(|pod| !pod.ready && pod.rollout != workload.rollout);
+    match stuck {
+        Some(pod) if workload.workload.kind == WorkloadKind::StatefulSet => format!(
+            "a rollout is under way, and a StatefulSet does not replace a pod that is not ready: delete the pod {}",
+            pod.name
+        ),
+        _ => "a rollout is under way".to_owned(),
+    }
 }

@@ -45,7 +45,16 @@ pub(super) struct Plan {
 pub(super) struct Step {
     pub(super) workload: WorkloadFacts,
     pub(super) verdict: Verdict,
-    pub(super) roll: Option<Trigger>,
+    pub(super) roll: Option<Roll>,
+    /// It is as it should be: the next trouble is a new one.
+    pub(super) healed: bool,
+}
+
+/// A restart, and what it is to reach.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Roll {
+    pub(super) trigger: Trigger,
+    pub(super) goal: String,
 }
 
 pub(super) enum Route {
@@ -71,15 +80,19 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         .iter()
         .map(|member| {
             count(&mut counts, member, &validated.image);
-            let (verdict, roll, wait) = step(member, &validated, means);
+            let (step, wait) = step(member, &validated, means);
             again = [again, wait].into_iter().flatten().min();
-            Step {
-                workload: member.workload.clone(),
-                verdict,
-                roll,
-            }
+            step
         })
         .collect();
+    for (pod, verdict) in &validated.strays {
+        // Whoever made it replaces it as well.
+        if verdict.reason == Reason::AlreadyCurrent {
+            counts.wanted += 1;
+            counts.current += 1;
+            counts.ready += u32::from(pod.ready);
+        }
+    }
     counts.summary = format!("{}/{}", counts.current, counts.wanted);
     let stated = validated
         .websocket()
@@ -152,20 +165,25 @@ fn count(counts: &mut PodCounts, member: &Assessed, image: &str) {
     }
 }
 
-fn step(
-    member: &Assessed,
-    validated: &Validated,
-    means: &Means<'_>,
-) -> (Verdict, Option<Trigger>, Option<Duration>) {
+fn step(member: &Assessed, validated: &Validated, means: &Means<'_>) -> (Step, Option<Duration>) {
     let namespace = &validated.id.namespace;
     let workload = &member.workload;
+    let step = |verdict, roll| Step {
+        workload: workload.clone(),
+        verdict,
+        roll,
+        healed: false,
+    };
     let due = match due(member, &validated.id.name) {
         Ok(due) => due,
         Err(verdict) => {
-            if verdict.reason == Reason::AllInjected || matches!(member.wish, Wish::None(_)) {
-                means.repairs.healed(namespace, &workload.workload);
-            }
-            return (verdict, None, None);
+            let healed =
+                verdict.reason == Reason::AllInjected || matches!(member.wish, Wish::None(_));
+            let settled = Step {
+                healed,
+                ..step(verdict, None)
+            };
+            return (settled, None);
         }
     };
     let around = Surroundings {
@@ -177,18 +195,20 @@ fn step(
     if let Some(verdict) = obstacle(member, &due, around) {
         // A rollout's end is seen by the watch.
         let poll = (verdict.reason != Reason::Rolling).then_some(POLL);
-        return (verdict, None, poll);
+        return (step(verdict, None), poll);
     }
-    let goal = due.goal.as_deref();
-    let permit = means
-        .repairs
-        .permit(namespace, &workload.workload, goal.unwrap_or(UNWANTED));
-    let (reason, roll, wait) = match permit {
-        Permit::Go => (due.reason, Some(trigger(workload, goal)), None),
-        Permit::Backoff(wait) => (Reason::RepairBackoff, None, Some(wait)),
-        Permit::Busy(wait) => (Reason::RateLimited, None, Some(wait)),
+    let goal = due.goal.as_deref().unwrap_or(UNWANTED);
+    let permit = means.repairs.look(namespace, &workload.workload, goal);
+    let (reason, wait) = match permit {
+        Permit::Go => (due.reason, None),
+        Permit::Backoff(wait) => (Reason::RepairBackoff, Some(wait)),
+        Permit::Busy(wait) => (Reason::RateLimited, Some(wait)),
     };
-    (Verdict::new(reason, due.words()), roll, wait)
+    let roll = (permit == Permit::Go).then(|| Roll {
+        trigger: trigger(workload, due.goal.as_deref()),
+        goal: goal.to_owned(),
+    });
+    (step(Verdict::new(reason, due.words()), roll), wait)
 }
 
 // === routing ===

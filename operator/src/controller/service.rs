@@ -10,7 +10,7 @@ use stanza::env;
 
 use crate::api::AppManifest;
 use crate::app::App;
-use crate::cluster::{Port, ServiceFacts};
+use crate::cluster::{Port, Protocol, ServiceFacts};
 use crate::names;
 
 const SUFFIX: &str = "-ws";
@@ -54,9 +54,11 @@ pub(super) fn companion(
         let ports = [Port {
             name: Some("ws".to_owned()),
             number: env::CLIENT_PORT.into(),
+            protocol: Protocol::Tcp,
             target: Some(target.clone()),
         }];
-        if ours && found.selector == entrance.selector && found.ports == ports {
+        let same = found.selector == entrance.selector && found.reach == entrance.reach;
+        if ours && same && found.ports == ports {
             return Companion::Kept;
         }
     }
@@ -95,7 +97,8 @@ pub(super) fn companion(
                 target_port: Some(target),
                 ..ServicePort::default()
             }]),
-            ..ServiceSpec::default()
+            // The page and its socket have to meet the same pod, by the same ways.
+            ..entrance.reach.spec()
         }),
         status: None,
     }))

@@ -173,7 +173,7 @@ fn uninject_gives_the_pod_back() {
 
 #[test]
 fn who_is_skipped_and_why() {
-    let owner = |kind: &str| json!([{"apiVersion": "v1", "kind": kind, "name": "x", "uid": "1", "controller": true}]);
+    let owner = |api: &str, kind: &str| json!([{"apiVersion": api, "kind": kind, "name": "x", "uid": "1", "controller": true}]);
     let cases = [
         (
             "/metadata/labels",
@@ -181,10 +181,19 @@ fn who_is_skipped_and_why() {
             Reason::NotEntrance,
         ),
         ("/metadata/ownerReferences", json!([]), Reason::BarePod),
-        ("/metadata/ownerReferences", owner("Job"), Reason::Job),
         (
             "/metadata/ownerReferences",
-            owner("Node"),
+            owner("batch/v1", "Job"),
+            Reason::Job,
+        ),
+        (
+            "/metadata/ownerReferences",
+            owner("v1", "Node"),
+            Reason::OtherOwner,
+        ),
+        (
+            "/metadata/ownerReferences",
+            owner("apps.kruise.io/v1beta1", "StatefulSet"),
             Reason::OtherOwner,
         ),
         (

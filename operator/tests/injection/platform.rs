@@ -90,5 +90,6 @@ fn a_job_with_the_platforms_gateway_is_a_job() {
         json!([{"name": "chat"}, {"name": "olares-ws-sidecar"}]),
     );
     job["metadata"]["ownerReferences"][0]["kind"] = json!("Job");
+    job["metadata"]["ownerReferences"][0]["apiVersion"] = json!("batch/v1");
     skipped(&job, &stanza(), Reason::Job);
 }

@@ -43,7 +43,7 @@ fn cluster(port: u32) -> Cluster {
                 "name": name, "namespace": "chat",
                 "labels": {"app": app, "pod-template-hash": "5d8f"},
                 "ownerReferences": [{
-                    "apiVersion": "v1", "kind": owner, "name": "chat-5d8f", "uid": "1",
+                    "apiVersion": if owner == "Job" { "batch/v1" } else { "apps/v1" }, "kind": owner, "name": "chat-5d8f", "uid": "1",
                     "controller": true,
                 }],
             },

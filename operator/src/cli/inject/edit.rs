@@ -232,7 +232,7 @@ mod tests {
 
     #[track_caller]
     fn check(before: &str, change: impl FnOnce(&mut Json), expected: &str) {
-        let old: Json = serde_saphyr::from_str(before).unwrap();
+        let old = Node::from_yaml(before).unwrap().to_json();
         let mut new = old.clone();
         change(&mut new);
         assert_eq!(edit(before, &old, &new).as_deref(), Some(expected));
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn what_is_added_goes_behind_its_siblings() {
         check(
-            "# A\nspec: # B\n  list:\n  - name: a # C\n    x: 1\n\n  # D\n  other: {y: 1} # E\n",
+            "# A\nspec: # B\n  list:\n  - name: a # C\n    x: 1\n\n  # D\n  other: {v: 1} # E\n",
             |object| {
                 object["spec"]["list"]
                     .as_array_mut()
@@ -249,7 +249,7 @@ mod tests {
                     .push(json!({"name": "b"}));
                 object["spec"]["more"] = json!({"z": 2});
             },
-            "# A\nspec: # B\n  list:\n  - name: a # C\n    x: 1\n  - name: b\n\n  # D\n  other: {y: 1} # E\n  more:\n    z: 2\n",
+            "# A\nspec: # B\n  list:\n  - name: a # C\n    x: 1\n  - name: b\n\n  # D\n  other: {v: 1} # E\n  more:\n    z: 2\n",
         );
     }
 

@@ -7,8 +7,9 @@ use kube::core::Selector;
 use stanza::choice::Rollout;
 
 use super::*;
-use crate::cluster::{Budget, Progress};
-use case::{BEFORE, Case, WANTED, bare, injected, no_stanza, shape};
+use crate::cluster::{Budget, Disruptions, Progress};
+use crate::shape::WorkloadKind;
+use case::{BEFORE, Case, WANTED, bare, injected, no_stanza, shape, workload};
 
 #[test]
 fn what_is_as_it_should_be_is_left_alone() {
@@ -194,19 +195,23 @@ fn unwanted_gateways_go_even_if_the_webhook_is_unreachable() {
 
 #[test]
 fn a_disruption_budget_is_respected_while_pods_are_ready() {
-    let budget = |allows| Budget {
-        name: "chat".to_owned(),
-        selector: Some(Selector::from_iter([("app", "chat")])),
-        allows,
-    };
-    let case = |ready, allows| Case {
+    let case = |ready, disruptions| Case {
         pods: vec![PodFacts { ready, ..bare() }],
-        budgets: vec![budget(allows)],
+        budgets: vec![budget(disruptions)],
         ..Case::default()
     };
-    case(true, false).waits(Reason::DisruptionBudget);
-    case(true, true).rolls(Reason::RollBare, WANTED);
-    case(false, false).rolls(Reason::RollBare, WANTED);
+    case(true, Disruptions::NotNow).waits(Reason::DisruptionBudget);
+    case(true, Disruptions::Never).waits(Reason::DisruptionBudget);
+    case(true, Disruptions::Allowed).rolls(Reason::RollBare, WANTED);
+    case(false, Disruptions::NotNow).rolls(Reason::RollBare, WANTED);
+}
+
+fn budget(disruptions: Disruptions) -> Budget {
+    Budget {
+        name: "chat".to_owned(),
+        selector: Some(Selector::from_iter([("app", "chat")])),
+        disruptions,
+    }
 }
 
 #[test]
@@ -232,12 +237,111 @@ async fn a_roll_that_does_not_help_backs_off_until_it_does() {
             pods: vec![pod],
             ..Case::default()
         };
-        case.planned(&repairs).steps[0].verdict.reason
+        let mut plan = case.planned(&repairs);
+        plan.steps.remove(0)
     };
-    assert_eq!(planned(bare()), Reason::RollBare);
-    assert_eq!(planned(bare()), Reason::RepairBackoff);
-    assert_eq!(planned(injected(WANTED)), Reason::AllInjected);
-    assert_eq!(planned(bare()), Reason::RollBare);
+    let reason = |pod| planned(pod).verdict.reason;
+    assert_eq!(reason(bare()), Reason::RollBare);
+    assert_eq!(reason(bare()), Reason::RollBare, "nothing was rolled yet");
+    assert_eq!(repairs.take("a", &workload(), WANTED), Permit::Go);
+    assert_eq!(reason(bare()), Reason::RepairBackoff);
+    assert!(planned(injected(WANTED)).healed);
+    repairs.healed("a", &workload());
+    assert_eq!(reason(bare()), Reason::RollBare);
+}
+
+#[test]
+fn a_new_goal_overtakes_a_rollout_of_ours() {
+    // The template was rolled for settings that keep its pod from being ready.
+    let sick = |rollout: &str| PodFacts {
+        ready: false,
+        rollout: Some(rollout.to_owned()),
+        ..injected(BEFORE)
+    };
+    let case = |rollout, progress| Case {
+        pods: vec![bare(), sick(BEFORE)],
+        rollout: Some(rollout),
+        progress,
+        ..Case::default()
+    };
+    for progress in [Progress::Mixed, Progress::Starting, Progress::Failed] {
+        case(BEFORE, progress).rolls(Reason::RollBare, WANTED);
+    }
+    case(WANTED, Progress::Mixed).waits(Reason::Rolling);
+    // Somebody else's rollout: all pods are of our last one.
+    Case {
+        pods: vec![PodFacts {
+            rollout: Some(BEFORE.to_owned()),
+            ..injected(BEFORE)
+        }],
+        rollout: Some(BEFORE),
+        progress: Progress::Mixed,
+        ..Case::default()
+    }
+    .waits(Reason::Rolling);
+}
+
+#[test]
+fn a_budget_that_our_own_sick_pod_has_used_up_is_no_obstacle() {
+    let sick = PodFacts {
+        ready: false,
+        ..injected(BEFORE)
+    };
+    let case = |pods| Case {
+        pods,
+        budgets: vec![budget(Disruptions::NotNow)],
+        ..Case::default()
+    };
+    case(vec![injected(WANTED), sick.clone()]).rolls(Reason::RollStale, WANTED);
+    // Another pod is sick, which would stay: the budget counts.
+    let other = PodFacts {
+        ready: false,
+        ..injected(WANTED)
+    };
+    case(vec![injected(BEFORE), other]).waits(Reason::DisruptionBudget);
+}
+
+#[test]
+fn a_deployment_that_surges_disrupts_nothing() {
+    let case = |surges| Case {
+        pods: vec![bare()],
+        budgets: vec![budget(Disruptions::Never)],
+        surges,
+        ..Case::default()
+    };
+    case(true).rolls(Reason::RollBare, WANTED);
+    let plan = case(false).planned(&Repairs::default());
+    assert_eq!(
+        plan.steps[0].verdict.message,
+        "1 pod without the gateway; the PodDisruptionBudget chat never allows one"
+    );
+}
+
+#[test]
+fn the_pod_that_a_stateful_set_never_replaces_is_named() {
+    let mut validated = Case {
+        pods: vec![PodFacts {
+            ready: false,
+            ..injected(BEFORE)
+        }],
+        rollout: Some(WANTED),
+        progress: Progress::Mixed,
+        ..Case::default()
+    }
+    .validated();
+    validated.members[0].workload.workload.kind = WorkloadKind::StatefulSet;
+    let repairs = Repairs::default();
+    let means = Means {
+        expose: Expose::Service,
+        repairs: &repairs,
+        webhook_up: true,
+    };
+    let plan = plan(validated, &means);
+    assert_eq!(
+        plan.steps[0].verdict.message,
+        "1 pod with settings of before; a rollout is under way, and a StatefulSet does not replace a pod that \
+         is not ready: delete the pod chat-1"
+    );
 }
 
 #[test]

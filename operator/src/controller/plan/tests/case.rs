@@ -8,7 +8,7 @@ use stanza::choice::{Expose, Rollout};
 
 use super::super::*;
 use crate::app::AppId;
-use crate::cluster::{Budget, Progress};
+use crate::cluster::{Budget, Progress, Reach};
 use crate::names;
 use crate::shape::{Owner, Shape, Workload, WorkloadKind};
 
@@ -26,6 +26,7 @@ pub(super) struct Case {
     pub(super) held: bool,
     pub(super) webhook_up: bool,
     pub(super) disabled: bool,
+    pub(super) surges: bool,
 }
 
 impl Default for Case {
@@ -42,6 +43,7 @@ impl Default for Case {
             held: false,
             webhook_up: true,
             disabled: false,
+            surges: false,
         }
     }
 }
@@ -119,6 +121,7 @@ impl Case {
                     ask: None,
                     rollout: self.rollout.map(str::to_owned),
                     progress: self.progress,
+                    surges: self.surges,
                 },
                 pods: self.pods.into_iter().map(Arc::new).collect(),
                 wish: self.wish,
@@ -156,7 +159,8 @@ impl Case {
     pub(super) fn check(self, reason: Reason, roll: Option<&Trigger>) {
         let plan = self.planned(&Repairs::default());
         let step = &plan.steps[0];
-        assert_eq!((step.verdict.reason, step.roll.as_ref()), (reason, roll));
+        let trigger = step.roll.as_ref().map(|roll| &roll.trigger);
+        assert_eq!((step.verdict.reason, trigger), (reason, roll));
     }
 }
 
@@ -169,5 +173,6 @@ pub(super) fn entrance() -> ServiceFacts {
         owners: Vec::new(),
         headless: false,
         routed: None,
+        reach: Reach::default(),
     }
 }
