@@ -4,7 +4,7 @@ export WS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ws-operator
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint fmt generate cluster cluster-down bench bench-operator image fuzz deny clean
+.PHONY: help demo test e2e lint fmt generate cluster cluster-down bench bench-operator attack image fuzz deny clean
 
 help: ## This list
 	@echo 'WebSockets for any app on Kubernetes by three lines of YAML. README.md is the way in.'; echo
@@ -40,6 +40,9 @@ bench: ## Compare with other gateways (ARGS=--help)
 
 bench-operator: ## Measure the operator with 1,000 apps and 5,000 pods (ARGS=--help)
 	@tests/bench-operator $(ARGS)
+
+attack: ## Attack the gateway while others talk, and write docs/attack.md (root; ARGS=--help)
+	@attack/run $(or $(ARGS),--write docs/attack.md)
 
 image: ## Build both images with docker, or podman (TAG=0.1.0)
 	@engine=$$(command -v docker || command -v podman) || { echo 'make image needs docker or podman' >&2; exit 1; }; \

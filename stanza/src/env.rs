@@ -35,6 +35,8 @@ pub const ADMIN_TOKEN: &str = "WS_ADMIN_TOKEN";
 pub const JOURNAL: &str = "WS_JOURNAL";
 /// Where the operator mounts the journal's emptyDir.
 pub const JOURNAL_DIR: &str = "/var/lib/ws-gateway";
+/// That emptyDir's size; in memory it counts against the container's limit.
+pub const JOURNAL_SIZE: &str = "8Mi";
 
 /// The variables that carry a stanza, in the order in which they stand in the container.
 pub fn to_env(stanza: &WebSocket) -> Vec<(&'static str, String)> {

@@ -191,6 +191,7 @@ fn no_file_is_endless() {
         "operator/src",
         "tests/src",
         "bench/src",
+        "attack/src",
     ] {
         for source in sources(folder) {
             assert!(

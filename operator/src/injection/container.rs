@@ -19,9 +19,6 @@ use crate::names;
 
 /// The image's user; any other that is not root would do.
 const USER: i64 = 65532;
-/// The journal holds a few bytes for each open connection; in memory it counts against the
-/// container's limit.
-const JOURNAL_SIZE: &str = "8Mi";
 /// Exec probes start a process on a node that may be busy: late is not dead.
 const PROBE_TIMEOUT: i32 = 5;
 /// Seconds that the app is held beside the time over which clients are sent away, for its
@@ -74,7 +71,7 @@ pub(super) fn journal() -> Volume {
         name: names::JOURNAL_VOLUME.to_owned(),
         empty_dir: Some(EmptyDirVolumeSource {
             medium: Some("Memory".to_owned()),
-            size_limit: Some(Quantity(JOURNAL_SIZE.to_owned())),
+            size_limit: Some(Quantity(env::JOURNAL_SIZE.to_owned())),
         }),
         ..Volume::default()
     }
