@@ -65,7 +65,7 @@ choice! {
     Namespaces: "client or hook" {
         /// `?namespace=`: the client's own word, so that it selects nobody by itself.
         Client = "client",
-        /// The auth hook, a verified token, or the open answer.
+        /// The auth hook, or the open answer.
         Hook = "hook",
     }
 }

@@ -147,7 +147,7 @@ group! {
         /// for a hook that checks the password.
         "basic" basic: bool = false;
         /// Who says under which namespace a client is: `client` (`?namespace=`, which selects
-        /// nobody by itself) or `hook` (the auth hook or a verified token).
+        /// nobody by itself) or `hook` (the auth hook, or the open callback's answer).
         "namespaces" namespaces: Namespaces = Namespaces::Client;
     }
 }
