@@ -103,13 +103,13 @@ async fn dispatch<T: Transport>(
     match call {
         "send" => {
             method(Method::POST)?;
-            let body = read(request, gateway.settings.limits.admin_body.0).await?;
+            let body = read(request, gateway.settings.limits.admin_body.limit()).await?;
             let sent = send::serve(gateway, &body).await?;
             Ok(success(sent, None))
         }
         "close" => {
             method(Method::POST)?;
-            let body = read(request, gateway.settings.limits.admin_body.0).await?;
+            let body = read(request, gateway.settings.limits.admin_body.limit()).await?;
             Ok(success(close::serve(gateway, &body)?, None))
         }
         "list" => {

@@ -13,6 +13,7 @@ use crate::callback::{Delivery, Target, Transport};
 use crate::connection::{Connection, Push, Room};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::selector::Selector;
 use crate::ws::Message;
@@ -25,6 +26,7 @@ pub struct Gateway<T> {
     pub budget: Arc<Budget>,
     pub metrics: Metrics,
     pub journal: Option<Journal>,
+    pub pace: Pace,
     started: Instant,
     /// Connections that are open or about to be.
     admitted: AtomicUsize,
@@ -94,12 +96,13 @@ impl<T: Transport> Gateway<T> {
             delivery: Delivery::new(transport, &settings),
         });
         Self {
-            budget: Arc::new(Budget::new(settings.limits.buffered.0)),
-            settings,
+            budget: Arc::new(Budget::new(settings.limits.buffered.limit())),
             app,
             registry: Arc::default(),
             metrics: Metrics::new(),
             journal,
+            pace: Pace::new(settings.limits.connect_rate),
+            settings,
             started: Instant::now(),
             admitted: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -110,7 +113,7 @@ impl<T: Transport> Gateway<T> {
     pub fn admit(self: &Arc<Self>) -> Option<Admission<T>> {
         let place = Admission(Arc::clone(self));
         let before = self.admitted.fetch_add(1, Ordering::Relaxed);
-        (before < self.settings.limits.connections as usize).then_some(place)
+        (before < self.settings.limits.places()).then_some(place)
     }
 
     /// The gateway's clock: milliseconds since it started.
@@ -121,7 +124,7 @@ impl<T: Transport> Gateway<T> {
     /// What frames for a client may take.
     pub fn room(&self) -> Room<'_> {
         Room {
-            outbox: self.settings.limits.outbox.0,
+            outbox: self.settings.limits.outbox.limit(),
             slow: self.settings.limits.slow,
             budget: &self.budget,
             started: self.started,

@@ -1,20 +1,10 @@
 //! `/healthz`, `/readyz` and `/metrics`, on a port of their own; for the pod's own processes also
 //! `/drain`.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::admin::{self, guard};
 use crate::drain;
@@ -22,51 +12,8 @@ use crate::reply::{Reply, error, with_type};
 use crate::server::Server;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-const PATIENCE: Duration = Duration::from_secs(10);
-const LAST_ANSWER: Duration = Duration::from_secs(1);
 
-pub(crate) async fn serve(
-    server: Arc<Server>,
-    listener: TcpListener,
-    connections: TaskTracker,
-    stop: CancellationToken,
-) {
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stop.cancelled() => return,
-        };
-        let Ok((stream, peer)) = accepted else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let server = Arc::clone(&server);
-        let stop = stop.clone();
-        connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let server = Arc::clone(&server);
-                async move { Ok::<_, Infallible>(route(&server, peer, &request).await) }
-            });
-            let mut connection = pin!(
-                http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(PATIENCE)
-                    .serve_connection(TokioIo::new(stream), service)
-            );
-            tokio::select! {
-                // A scraper that hung up is nobody's problem.
-                _ = connection.as_mut() => {}
-                () = stop.cancelled() => {
-                    // A hook still hears how the drain went.
-                    connection.as_mut().graceful_shutdown();
-                    let _ = tokio::time::timeout(LAST_ANSWER, connection).await;
-                }
-            }
-        });
-    }
-}
-
-async fn route<B>(server: &Server, peer: SocketAddr, request: &Request<B>) -> Reply {
+pub(crate) async fn route<B>(server: &Server, peer: SocketAddr, request: &Request<B>) -> Reply {
     match request.uri().path() {
         "/healthz" => with_type(StatusCode::OK, "text/plain", "ok\n"),
         "/readyz" => match not_ready(server) {

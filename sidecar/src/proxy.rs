@@ -7,6 +7,7 @@
 mod body;
 mod border;
 mod connection;
+mod relay;
 mod sniff;
 mod stream;
 
@@ -24,7 +25,7 @@ use http_body_util::{Either, Empty};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +33,12 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use crate::callback::SendError;
+use crate::server::RequestStream;
+use crate::server::crowd::Seat;
 use crate::{hop_by_hop, reply};
 use body::AppBody;
 use connection::AppConnection;
+use relay::relay;
 
 /// What goes to the app: the client's body as it arrives, or none.
 type RequestBody = Either<Incoming, Empty<Bytes>>;
@@ -44,6 +48,8 @@ type RequestBody = Either<Incoming, Empty<Bytes>>;
 pub(crate) struct Upstream {
     address: SocketAddr,
     border: Border,
+    /// How long a tunnel may go on without a byte moved.
+    tunnel_idle: Duration,
     idle: Mutex<Vec<AppConnection<RequestBody>>>,
     tunnels: TaskTracker,
     stop: CancellationToken,
@@ -68,12 +74,14 @@ impl Upstream {
     pub(crate) fn new(
         address: SocketAddr,
         border: Border,
+        tunnel_idle: Duration,
         tunnels: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         Self {
             address,
             border,
+            tunnel_idle,
             idle: Mutex::default(),
             tunnels,
             stop,
@@ -85,11 +93,13 @@ impl Upstream {
         TcpStream::connect(self.address).await.is_ok()
     }
 
-    /// A connection that is not HTTP/1: its bytes go to the app and back.
+    /// A connection that is not HTTP/1: its bytes, of which the first are read, go to the app and
+    /// back.
     pub(crate) async fn splice(
         &self,
         protocol: Protocol,
         mut client: TcpStream,
+        early: Vec<u8>,
         stop: &CancellationToken,
     ) {
         if protocol == Protocol::Http2 && self.border.refuses_http2(self.address) {
@@ -100,7 +110,10 @@ impl Upstream {
         match TcpStream::connect(self.address).await {
             Ok(mut app) => {
                 let _ = app.set_nodelay(true);
-                relay(&mut client, &mut app, stop).await;
+                if app.write_all(&early).await.is_ok() {
+                    drop(early);
+                    relay(&mut client, &mut app, self.tunnel_idle, stop).await;
+                }
             }
             Err(error) => debug!(%error, app = %self.address, "the app takes no connection"),
         }
@@ -110,6 +123,7 @@ impl Upstream {
         self: &Arc<Self>,
         peer: SocketAddr,
         mut request: Request<Incoming>,
+        seat: Arc<Seat>,
     ) -> Response<ServerBody> {
         if self.border.refuses(&request) {
             return reply::error(StatusCode::NOT_FOUND, "not found").map(ServerBody::own);
@@ -145,10 +159,14 @@ impl Upstream {
             sent => sent,
         };
         match sent {
-            Ok((connection, response)) => self.answer(connection, response, upgrade),
+            Ok((connection, response)) => self.answer(connection, response, upgrade, seat),
             Err(error) => {
                 debug!(%error, app = %self.address, "proxied request failed");
-                let message = format!("the app does not answer on port {}", self.address.port());
+                let port = self.address.port();
+                let message = match &error {
+                    SendError::NotTaken(_) => format!("the app does not answer on port {port}"),
+                    _ => format!("the app's answer on port {port} is none: {error}"),
+                };
                 reply::error(StatusCode::BAD_GATEWAY, &message).map(ServerBody::own)
             }
         }
@@ -179,17 +197,47 @@ impl Upstream {
         connection: AppConnection<RequestBody>,
         mut response: Response<Incoming>,
         upgrade: Option<OnUpgrade>,
+        seat: Arc<Seat>,
     ) -> Response<ServerBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(upgrade) = upgrade {
-                self.tunnels
-                    .spawn(tunnel(connection, upgrade, self.stop.clone()));
+                let tunnel = Arc::clone(self).tunnel(connection, upgrade, seat);
+                self.tunnels.spawn(tunnel);
             }
             return response.map(|_| ServerBody::empty());
         }
         hop_by_hop::remove(response.headers_mut(), hop_by_hop::is_end_to_end);
         response.headers_mut().remove(header::UPGRADE);
         response.map(|body| ServerBody::app(AppBody::new(body, connection, Arc::clone(self))))
+    }
+
+    /// Another protocol was agreed on: its bytes are none of our business.
+    async fn tunnel(
+        self: Arc<Self>,
+        connection: AppConnection<RequestBody>,
+        upgrade: OnUpgrade,
+        seat: Arc<Seat>,
+    ) {
+        let Ok(client) = upgrade.await else { return };
+        // Our server hands hyper nothing else.
+        let Ok(parts) = client.downcast::<RequestStream>() else {
+            return;
+        };
+        let (mut client, from_client) = parts.io.into_inner();
+        let (app, from_app) = connection.into_upgraded().await;
+        let mut app = TokioIo::new(app);
+        let bytes = async {
+            if client.write_all(&from_app).await.is_ok()
+                && app.write_all(&from_client).await.is_ok()
+            {
+                drop((from_app, from_client));
+                relay(&mut client, &mut app, self.tunnel_idle, &self.stop).await;
+            }
+        };
+        tokio::select! {
+            () = bytes => {}
+            () = seat.turned_out() => {}
+        }
     }
 
     async fn connect(&self) -> Result<AppConnection<RequestBody>, SendError> {
@@ -226,20 +274,6 @@ impl Upstream {
     }
 }
 
-/// Another protocol was agreed on: its bytes are none of our business.
-async fn tunnel(
-    connection: AppConnection<RequestBody>,
-    upgrade: OnUpgrade,
-    stop: CancellationToken,
-) {
-    let Ok(client) = upgrade.await else { return };
-    let (app, early) = connection.into_upgraded().await;
-    let (mut client, mut app) = (TokioIo::new(client), TokioIo::new(app));
-    if client.write_all(&early).await.is_ok() {
-        relay(&mut client, &mut app, &stop).await;
-    }
-}
-
 /// What was sent is read first: closed with bytes unread, the kernel resets, and the client reads
 /// nothing.
 async fn refuse(client: &mut TcpStream) -> std::io::Result<()> {
@@ -248,18 +282,6 @@ async fn refuse(client: &mut TcpStream) -> std::io::Result<()> {
     let mut unread = client.take(LAST_BYTES);
     tokio::io::copy(&mut unread, &mut tokio::io::sink()).await?;
     Ok(())
-}
-
-async fn relay<A, B>(client: &mut A, app: &mut B, stop: &CancellationToken)
-where
-    A: AsyncRead + AsyncWrite + Unpin,
-    B: AsyncRead + AsyncWrite + Unpin,
-{
-    tokio::select! {
-        // Both sides have ended, or one has failed; that is all there is to know.
-        _ = copy_bidirectional(client, app) => {}
-        () = stop.cancelled() => {}
-    }
 }
 
 /// `Upgrade` passes with the request that asks for it. Not to HTTP/2: whatever a stranger then asked

@@ -30,7 +30,7 @@ pub(crate) async fn run<T: Transport>(gateway: Arc<Gateway<T>>, orphans: Vec<Orp
             journal.closed(orphan.id);
         }
     };
-    let at_once = gateway.settings.callback.concurrency.max(1) as usize;
+    let at_once = gateway.settings.callback.concurrency.get() as usize;
     futures_util::stream::iter(orphans)
         .for_each_concurrent(at_once, tell)
         .await;

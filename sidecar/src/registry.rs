@@ -24,6 +24,8 @@ pub struct Registry {
 struct Index {
     by_id: BTreeSet<ById>,
     by_user: BTreeSet<(Arc<str>, ConnectionId)>,
+    /// How many of those have no name: they may be many.
+    nameless: usize,
 }
 
 /// A connection as its own key: what is in it is not kept twice.
@@ -46,11 +48,11 @@ impl Registry {
         limit: usize,
     ) -> Option<Expected> {
         let mut index = self.lock();
-        if index.ids_of(&user).count() >= limit {
+        if limit < usize::MAX && index.count(&user, limit) >= limit {
             return None;
         }
         let entry = (user, id);
-        index.by_user.insert(entry.clone());
+        index.file(entry.clone());
         drop(index);
         Some(Expected {
             registry: Arc::clone(self),
@@ -62,7 +64,7 @@ impl Registry {
         let id = connection.id;
         let user = connection.with_identity(|identity| Arc::clone(&identity.user));
         let mut index = self.lock();
-        index.by_user.insert((user, id));
+        index.file((user, id));
         index.by_id.insert(ById(connection));
     }
 
@@ -76,7 +78,7 @@ impl Registry {
 
     /// How many connections a user has.
     pub fn count(&self, user: &str) -> usize {
-        self.lock().ids_of(user).count()
+        self.lock().count(user, usize::MAX)
     }
 
     pub fn select(&self, selector: &Selector) -> Vec<Arc<Connection>> {
@@ -129,7 +131,7 @@ impl Registry {
         let mut index = self.lock();
         if let Some(ById(connection)) = index.by_id.take(&id) {
             let user = connection.with_identity(|identity| Arc::clone(&identity.user));
-            index.by_user.remove(&(user, id));
+            index.unfile(&(user, id));
         }
     }
 
@@ -143,8 +145,8 @@ impl Registry {
         let before = name();
         connection.rename(user, namespace);
         let after = name();
-        index.by_user.remove(&(before, id));
-        index.by_user.insert((after, id));
+        index.unfile(&(before, id));
+        index.file((after, id));
     }
 
     fn lock(&self) -> MutexGuard<'_, Index> {
@@ -153,6 +155,28 @@ impl Registry {
 }
 
 impl Index {
+    fn file(&mut self, entry: (Arc<str>, ConnectionId)) {
+        let nameless = entry.0.is_empty();
+        if self.by_user.insert(entry) && nameless {
+            self.nameless += 1;
+        }
+    }
+
+    fn unfile(&mut self, entry: &(Arc<str>, ConnectionId)) {
+        if self.by_user.remove(entry) && entry.0.is_empty() {
+            self.nameless -= 1;
+        }
+    }
+
+    /// How many connections a user has, counted up to so many.
+    fn count(&self, user: &str, enough: usize) -> usize {
+        if user.is_empty() {
+            self.nameless
+        } else {
+            self.ids_of(user).take(enough).count()
+        }
+    }
+
     fn ids_of(&self, user: &str) -> impl Iterator<Item = ConnectionId> {
         let user: Arc<str> = Arc::from(user);
         let from = (Arc::clone(&user), ConnectionId::MIN);
@@ -193,7 +217,7 @@ impl Drop for Expected {
     fn drop(&mut self) {
         let mut index = self.registry.lock();
         if !index.by_id.contains(&self.entry.1) {
-            index.by_user.remove(&self.entry);
+            index.unfile(&self.entry);
         }
     }
 }

@@ -29,3 +29,13 @@ pub fn with_type(status: StatusCode, content_type: &'static str, body: impl Into
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
+
+/// The same error as bytes, for a client whose request never became one; its connection ends.
+pub(crate) fn raw(status: StatusCode, message: &str) -> Vec<u8> {
+    let body = serde_json::json!({"code": status.as_u16(), "message": message}).to_string();
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    (head + &body).into_bytes()
+}

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::{TcpListener, TcpSocket};
+use socket2::{Domain, Protocol, Socket, Type};
+use stanza::settings::{CONNECTIONS, Limits};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -22,7 +24,7 @@ use crate::journal::{Journal, Orphan};
 use crate::proxy::{Border, Upstream};
 use crate::server::{Entrance, Server};
 use crate::upgrade::{Door, Verifier};
-use crate::{drain, heartbeat, logging, ops, recover, server};
+use crate::{drain, heartbeat, logging, memory, recover, server};
 
 const SIGNALS: &str = "signals cannot be received";
 
@@ -50,7 +52,8 @@ pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     runtime.block_on(run(config, args))
 }
 
-async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
+async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
+    settle(&mut config.settings.limits);
     let verifier = Verifier::new(&config.settings.jwt)?;
     let (journal, orphans) = open_journal(args)?;
     let border = Border::new(&config.settings, config.target.as_ref());
@@ -79,7 +82,7 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let server = Arc::new(Server {
         gateway: Arc::clone(&gateway),
         door,
-        upstream: upstream(args, border, &connections, &stop),
+        upstream: upstream(&gateway, args, border, &connections, &stop),
         admin_token: token,
         open,
         drain,
@@ -90,19 +93,16 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let all = (clients
         .into_iter()
         .map(|listener| (Entrance::Clients, listener)))
-    .chain(remote_admin.map(|listener| (Entrance::RemoteAdmin, listener)));
+    .chain(remote_admin.map(|listener| (Entrance::RemoteAdmin, listener)))
+    .chain(
+        ops_listeners
+            .into_iter()
+            .map(|listener| (Entrance::Operations, listener)),
+    );
     for (entrance, listener) in all {
         connections.spawn(server::serve(
             Arc::clone(&server),
             entrance,
-            listener,
-            connections.clone(),
-            stop.clone(),
-        ));
-    }
-    for listener in ops_listeners {
-        connections.spawn(ops::serve(
-            Arc::clone(&server),
             listener,
             connections.clone(),
             stop.clone(),
@@ -139,6 +139,7 @@ async fn run(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
 }
 
 fn upstream(
+    gateway: &Gateway<AppClient>,
     args: &ProcessArgs,
     border: Border,
     tunnels: &TaskTracker,
@@ -148,6 +149,7 @@ fn upstream(
     Some(Arc::new(Upstream::new(
         address,
         border,
+        gateway.settings.limits.idle,
         tunnels.clone(),
         stop.clone(),
     )))
@@ -204,24 +206,30 @@ fn taken(error: &anyhow::Error) -> bool {
     error.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
 }
 
+/// A connection costs about 1.1 KB while it is idle; this leaves room for what waits for it and
+/// in the kernel, while it is opened and while others talk.
+const MEMORY_PER_CONNECTION: u64 = 25 << 10;
+
+/// `limits.connections`, where it is not set, follows from the memory that there is.
+fn settle(limits: &mut Limits) {
+    let asked = limits.connections;
+    let memory = memory::limit();
+    let connections = *limits.connections.get_or_insert_with(|| match memory {
+        Some(bytes) => u32::try_from(bytes / MEMORY_PER_CONNECTION)
+            .unwrap_or(u32::MAX)
+            .max(1),
+        None => CONNECTIONS,
+    });
+    let because = match (asked, memory) {
+        (Some(_), _) => "as set",
+        (None, Some(_)) => "one per 25 KiB of the memory limit",
+        (None, None) => "there is no memory limit",
+    };
+    info!(connections, because, "limits.connections");
+}
+
 /// All addresses of both families where `[::]` is asked for; of IPv4 alone on a host without IPv6.
 fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    const BACKLOG: u32 = 4096;
-    /// Left to itself the kernel keeps up to 4 MB for a client that has stopped reading, which
-    /// counts against the pod's memory limit. This is what `limits.outbox` is about.
-    const SEND_BUFFER: u32 = 128 << 10;
-    let listen = |address: SocketAddr| {
-        let socket = if address.is_ipv6() {
-            TcpSocket::new_v6()
-        } else {
-            TcpSocket::new_v4()
-        }?;
-        socket.set_reuseaddr(true)?;
-        // What is accepted inherits it.
-        socket.set_send_buffer_size(SEND_BUFFER)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
     let any_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
     listen(address)
         .or_else(|error| {
@@ -230,6 +238,29 @@ fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
             if no_v6 { listen(any_v4) } else { Err(error) }
         })
         .with_context(|| format!("cannot listen on {address}"))
+}
+
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    const BACKLOG: i32 = 4096;
+    /// Left to itself the kernel keeps up to 4 MB for a client that has stopped reading, which
+    /// counts against the pod's memory limit. This is what `limits.outbox` is about.
+    const SEND_BUFFER: usize = 128 << 10;
+    /// What the kernel takes beyond what it has sent: more would wait there and not in
+    /// `limits.outbox`. What is under way does not count, so it slows nobody who reads.
+    const NOT_SENT: u32 = 16 << 10;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    // What is accepted inherits both.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_tcp_notsent_lowat(NOT_SENT)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
 }
 
 /// A connection is a file descriptor; the soft limit is often far below what is allowed.

@@ -203,7 +203,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
 
     fn absorb(&mut self, mut input: &mut [u8]) {
         let limits = &self.gateway.settings.limits;
-        let (limit, patience, bytes) = (limits.message.0, limits.unfinished, input.len());
+        let (limit, patience, bytes) = (limits.message.limit(), limits.unfinished, input.len());
         let (mut now, mut anew) = (None, false);
         loop {
             if !self.socket.is_closing() && self.is_full() {

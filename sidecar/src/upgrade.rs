@@ -1,5 +1,6 @@
 //! From a request for the WebSocket path to a running session, or to a refusal that says why.
 
+mod address;
 pub mod hook;
 pub mod identify;
 mod jwt;
@@ -14,9 +15,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use stanza::field::Origin;
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
@@ -27,6 +27,7 @@ use crate::gateway::{Admission, Gateway};
 use crate::identity::{ConnectionId, Identity};
 use crate::registry::Expected;
 use crate::reply::{Reply, error};
+use crate::server::RequestStream;
 use crate::session::Session;
 use crate::throttle::Throttle;
 use crate::{trust, ws};
@@ -46,6 +47,9 @@ pub struct Refused {
     pub label: &'static str,
     pub reply: Box<Reply>,
 }
+
+/// The kernel's part of what waits for one client; it keeps twice that, with its own overhead.
+const SEND_BUFFER: usize = 32 << 10;
 
 impl Refused {
     pub(crate) fn new(label: &'static str, status: StatusCode, message: &str) -> Self {
@@ -101,6 +105,7 @@ impl Door {
         let trusted = trust::trusts(settings, peer, request.headers());
         trust::filter(request.headers_mut(), settings, trusted);
         self.check_origin(request, trusted)?;
+        self.check_rate(peer, request.headers())?;
         let place = self.place()?;
         let claimed = self.verify(request.headers())?;
         let hook = match &self.gateway.settings.routes.auth {
@@ -148,6 +153,16 @@ impl Door {
             )
         };
         self.gateway.admit().ok_or_else(full)
+    }
+
+    fn check_rate(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refused> {
+        let trusted = self.gateway.settings.identity.trusted_proxies.as_deref();
+        let address = address::client(peer, headers, trusted.unwrap_or_default());
+        if self.gateway.pace.allows(address, self.gateway.now_ms()) {
+            return Ok(());
+        }
+        let message = "too many new connections at once (limits.connectRate)";
+        Err(try_again("connect_rate", message))
     }
 
     /// Against pages of other sites, whose requests carry a user's cookies (RFC 6455 §10.2).
@@ -198,14 +213,22 @@ impl Door {
         Ok(())
     }
 
-    fn check_user(&self, connection: &Connection) -> Result<Option<Expected>, Refused> {
-        let limit = self.gateway.settings.limits.connections_per_user as usize;
+    /// Whether its user may have one more; who has no name is one of many.
+    fn check_user(&self, connection: &Connection) -> Result<Expected, Refused> {
+        let limits = &self.gateway.settings.limits;
         let user = connection.with_identity(|identity| Arc::clone(&identity.user));
-        if limit == 0 || user.is_empty() {
-            return Ok(None);
-        }
+        let nameless = user.is_empty();
+        let limit = if nameless {
+            limits.anonymous_places()
+        } else {
+            limits.places_per_user()
+        };
         let expected = self.gateway.registry.expect(user, connection.id, limit);
-        expected.map(Some).ok_or_else(|| {
+        expected.ok_or_else(|| {
+            if nameless {
+                let message = "all connections for clients without a name are taken (limits.connectionsAnonymous)";
+                return try_again("connections_anonymous", message);
+            }
             let message = "this user has too many connections (limits.connectionsPerUser)";
             let status = StatusCode::TOO_MANY_REQUESTS;
             Refused::new("connections_per_user", status, message)
@@ -237,18 +260,14 @@ fn enter(
     connection: Connection,
     head: OpenRequest,
 ) {
-    // Our server hands hyper nothing but TCP streams, so this holds for every upgrade.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    // Our server hands hyper nothing else, so this holds for every upgrade.
+    let Ok(parts) = upgraded.downcast::<RequestStream>() else {
         return;
     };
-    let stream = parts.io.into_inner();
-    sessions.spawn(Session::new(
-        place,
-        connection,
-        head,
-        stream,
-        &parts.read_buf,
-    ));
+    let (stream, early) = parts.io.into_inner();
+    // Fails only on a socket that is gone.
+    let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
+    sessions.spawn(Session::new(place, connection, head, stream, &early));
 }
 
 /// RFC 6455 §4.2.1: what a client has to send; its key's answer.

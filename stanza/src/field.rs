@@ -4,12 +4,14 @@ mod origin;
 mod quantity;
 mod wire;
 
+use std::num::NonZeroU32;
+
 use serde_json::Value as Json;
 
 use crate::node::{Node, Value};
 
 pub use origin::{Origin, OriginPattern};
-pub use quantity::ByteSize;
+pub use quantity::{ByteSize, HeadSize};
 pub use wire::{AppPort, CloseCode, HeaderName, MessageType, UrlPath};
 
 /// A kind of value. `read` takes every spelling, `to_json` writes the canonical one.
@@ -35,6 +37,18 @@ impl Field for u32 {
 
     fn to_json(&self) -> Json {
         Json::from(*self)
+    }
+}
+
+impl Field for NonZeroU32 {
+    const ALLOWED: &'static str = "a whole number, 1 or more";
+
+    fn read(node: &Node) -> Option<Self> {
+        u32::read(node).and_then(Self::new)
+    }
+
+    fn to_json(&self) -> Json {
+        Json::from(self.get())
     }
 }
 

@@ -59,9 +59,7 @@ pub struct Fetched {
 
 impl AppClient {
     pub fn new(port: u16, settings: &Callback) -> Self {
-        let all = usize::try_from(settings.concurrency)
-            .unwrap_or(usize::MAX)
-            .clamp(1, Semaphore::MAX_PERMITS);
+        let all = (settings.concurrency.get() as usize).min(Semaphore::MAX_PERMITS);
         Self {
             port,
             timeout: settings.timeout,

@@ -31,6 +31,9 @@ pub(super) struct AppConnection<B: Body + 'static> {
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Driver<B> = http1::Connection<SharedStream, B>;
 
+/// Of one answer; room for them is made for each.
+const MAX_HEADERS: usize = 1024;
+
 /// A connection that was used a moment ago is taken as it is: looking costs a system call.
 const TRUSTED: Duration = Duration::from_millis(2);
 
@@ -47,6 +50,7 @@ where
         let counted = stream.counted();
         let (sender, driver) = http1::Builder::new()
             .preserve_header_case(true)
+            .max_headers(MAX_HEADERS)
             .handshake(stream)
             .await
             .map_err(|error| SendError::NotTaken(error.to_string()))?;

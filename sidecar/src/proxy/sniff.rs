@@ -1,9 +1,4 @@
-//! What a connection speaks, from its first bytes, which stay where they are.
-
-use std::time::Duration;
-
-use tokio::net::TcpStream;
-use tokio::time::Instant;
+//! What a connection speaks, from its first bytes.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -14,33 +9,9 @@ pub(crate) enum Protocol {
     Tls,
 }
 
-/// `None`: the client went away, or said nothing in time.
-pub(crate) async fn sniff(stream: &TcpStream, patience: Duration) -> Option<Protocol> {
-    let deadline = Instant::now() + patience;
-    tokio::time::timeout_at(deadline, async {
-        let mut first = [0; 4];
-        loop {
-            let count = stream
-                .peek(&mut first)
-                .await
-                .ok()
-                .filter(|count| *count > 0)?;
-            if let Some(protocol) = judge(&first[..count]) {
-                return Some(protocol);
-            }
-            // "P" alone may become PRI or POST. No event tells of more bytes behind a peek, and
-            // a client that sends its first four bytes one by one can wait a moment.
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .ok()
-    .flatten()
-}
-
 /// RFC 8446 §5.1: a TLS record of type 22 begins a handshake. RFC 9113 §3.4: the HTTP/2 preface
-/// begins with "PRI ".
-fn judge(first: &[u8]) -> Option<Protocol> {
+/// begins with "PRI ". `None`: so few bytes may become either.
+pub(crate) fn sniff(first: &[u8]) -> Option<Protocol> {
     const PREFACE: &[u8] = b"PRI ";
     match first {
         [0x16, ..] => Some(Protocol::Tls),
@@ -56,11 +27,11 @@ mod tests {
 
     #[test]
     fn first_bytes() {
-        assert_eq!(judge(b"GET "), Some(Protocol::Http1));
-        assert_eq!(judge(b"PR"), None);
-        assert_eq!(judge(b"PRI "), Some(Protocol::Http2));
-        assert_eq!(judge(b"PRO"), Some(Protocol::Http1));
-        assert_eq!(judge(b"PUT "), Some(Protocol::Http1));
-        assert_eq!(judge(&[0x16, 3]), Some(Protocol::Tls));
+        assert_eq!(sniff(b"GET "), Some(Protocol::Http1));
+        assert_eq!(sniff(b"PR"), None);
+        assert_eq!(sniff(b"PRI "), Some(Protocol::Http2));
+        assert_eq!(sniff(b"PRO"), Some(Protocol::Http1));
+        assert_eq!(sniff(b"PUT "), Some(Protocol::Http1));
+        assert_eq!(sniff(&[0x16, 3]), Some(Protocol::Tls));
     }
 }

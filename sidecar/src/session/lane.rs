@@ -127,9 +127,7 @@ impl Lane {
     }
 
     fn is_over(&self, settings: &settings::Gateway) -> bool {
-        let most = usize::try_from(settings.callback.queue)
-            .unwrap_or(usize::MAX)
-            .max(1);
+        let most = settings.callback.queue.get() as usize;
         let waiting = self.waiting.as_ref().map_or(0, |waiting| waiting.len());
         waiting >= most || (waiting > 0 && self.held >= MAX_WAITING)
     }

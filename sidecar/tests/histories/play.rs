@@ -1,6 +1,7 @@
 //! One history from its seed.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ pub(crate) fn play(seed: u64) -> Verdict {
 async fn history(mut rng: Rng) -> Verdict {
     let app = Arc::new(App::new(rng.fork(), temper(&mut rng)));
     let mut settings = settings::Gateway::default();
-    settings.callback.queue = rng.u32(1..4);
+    settings.callback.queue = NonZeroU32::new(rng.u32(1..4)).unwrap();
     settings.drain.spread = Duration::ZERO;
     let pressed = rng.u8(0..8) == 0;
     if pressed {

@@ -11,6 +11,10 @@ use crate::node::{Node, Value};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ByteSize(pub usize);
 
+/// How long the head of a request may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadSize(pub usize);
+
 // === impl Duration ===
 
 impl Field for Duration {
@@ -41,6 +45,16 @@ impl Field for Duration {
 const MAX_DURATION: Duration = Duration::from_hours(100 * 365 * 24);
 
 // === impl ByteSize ===
+
+impl ByteSize {
+    /// As a limit, where 0 says that there is none.
+    pub fn limit(self) -> usize {
+        match self.0 {
+            0 => usize::MAX,
+            bytes => bytes,
+        }
+    }
+}
 
 const UNITS: [(&str, usize); 7] = [
     ("Ki", 1 << 10),
@@ -78,5 +92,20 @@ impl Field for ByteSize {
             Some((name, factor)) => Json::from(format!("{}{name}", self.0 / factor)),
             None => Json::from(self.0),
         }
+    }
+}
+
+// === impl HeadSize ===
+
+impl Field for HeadSize {
+    const ALLOWED: &'static str = "a number of bytes from 1Ki to 1Mi, such as 16Ki";
+
+    fn read(node: &Node) -> Option<Self> {
+        let ByteSize(bytes) = ByteSize::read(node)?;
+        (1 << 10..=1 << 20).contains(&bytes).then_some(Self(bytes))
+    }
+
+    fn to_json(&self) -> Json {
+        ByteSize(self.0).to_json()
     }
 }

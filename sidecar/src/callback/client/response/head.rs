@@ -7,7 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::{Malformed, Response, Want};
 use crate::callback::answer;
 
-const MAX_HEADERS: usize = 100;
+/// More than most answers have; for those with more there is room made.
+const FEW: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Head {
@@ -28,20 +29,37 @@ impl Head {
     pub(super) fn parse(bytes: &[u8], want: Want) -> Result<Option<(Self, usize)>, Malformed> {
         let mut start = 0;
         loop {
-            let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-            let mut parsed = httparse::Response::new(&mut headers);
-            let status = parsed
-                .parse(&bytes[start..])
-                .map_err(|_| Malformed("not HTTP"))?;
-            let httparse::Status::Complete(len) = status else {
+            let Some((head, len)) = Self::parse_one(&bytes[start..], want)? else {
                 return Ok(None);
             };
             start += len;
-            let head = Self::new(&parsed, want)?;
             let interim = head.response.status.is_informational()
                 && head.response.status != StatusCode::SWITCHING_PROTOCOLS;
             if !interim {
                 return Ok(Some((head, start)));
+            }
+        }
+    }
+
+    /// As many headers as there are: the whole head is bounded.
+    fn parse_one(bytes: &[u8], want: Want) -> Result<Option<(Self, usize)>, Malformed> {
+        let mut few = [httparse::EMPTY_HEADER; FEW];
+        let mut many = Vec::new();
+        let mut headers = &mut few[..];
+        loop {
+            let room = headers.len();
+            let mut parsed = httparse::Response::new(headers);
+            match parsed.parse(bytes) {
+                Ok(httparse::Status::Complete(len)) => {
+                    return Ok(Some((Self::new(&parsed, want)?, len)));
+                }
+                Ok(httparse::Status::Partial) => return Ok(None),
+                Err(httparse::Error::TooManyHeaders) => {
+                    many.clear();
+                    many.resize(2 * room, httparse::EMPTY_HEADER);
+                    headers = &mut many;
+                }
+                Err(_) => return Err(Malformed("not HTTP")),
             }
         }
     }

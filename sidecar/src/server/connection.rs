@@ -1,0 +1,334 @@
+//! One client's connection, from its first byte to its end: heads are read here, and hyper serves
+//! one request after the other. While nothing is read of a head the connection has a place in one
+//! crowd, while a request is under way in another; whoever is turned out of its place is gone.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::crowd::Seat;
+use super::head::{self, Head, Refusal, Scan};
+use super::port::{Held, Port};
+use super::stream::{Answer, Progress, RequestStream};
+use super::{Asked, Request};
+use crate::proxy::{Protocol, sniff};
+use crate::{read_buffer, reply};
+
+pub(super) struct Connection {
+    port: Arc<Port>,
+    peer: SocketAddr,
+    stream: TcpStream,
+    /// What was read and not used yet.
+    read: Vec<u8>,
+    stop: CancellationToken,
+}
+
+enum Next {
+    Request(Head, Option<Held>),
+    /// TLS or HTTP/2, for the app.
+    Other(Protocol),
+    Refused(Refusal),
+    /// The client is gone or late, or has to go.
+    End,
+}
+
+/// How long answers that are under way may take once everything else has ended.
+const LAST_ANSWER: Duration = Duration::from_secs(5);
+/// How long a client may go on sending after it was refused, so that it reads why.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Connection {
+    pub(super) fn new(
+        port: Arc<Port>,
+        peer: SocketAddr,
+        stream: TcpStream,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            port,
+            peer,
+            stream,
+            read: Vec::new(),
+            stop,
+        }
+    }
+
+    pub(super) async fn serve(mut self, newcomer: Seat) {
+        // Fails only on a socket that is gone.
+        let _ = self.stream.set_nodelay(true);
+        let mut next = self.first(newcomer).await;
+        loop {
+            match next {
+                Next::Request(head, held) => {
+                    // Boxed, so that a connection that only waits is small.
+                    let Some(again) = Box::pin(self.exchange(head, held)).await else {
+                        return;
+                    };
+                    self = again;
+                }
+                Next::Other(protocol) => return Box::pin(self.splice(protocol)).await,
+                Next::Refused(refusal) => return Box::pin(self.refuse(refusal)).await,
+                Next::End => return,
+            }
+            next = self.another().await;
+        }
+    }
+
+    async fn first(&mut self, newcomer: Seat) -> Next {
+        let handshake = self.port.limits().handshake;
+        self.next(&newcomer, handshake, self.port.upstream().is_some())
+            .await
+    }
+
+    async fn another(&mut self) -> Next {
+        let idle = self.port.between_requests(self.peer);
+        let keep_alive = self.port.limits().keep_alive;
+        self.next(&idle, keep_alive, false).await
+    }
+
+    /// The next head. What has not begun may idle for so long; what has begun is to end within
+    /// `limits.handshake`.
+    async fn next(&mut self, seat: &Seat, idle: Duration, may_be_other: bool) -> Next {
+        let mut deadline = in_time(idle);
+        let mut begun = false;
+        let mut scan = Scan::default();
+        let mut weight = 0;
+        let mut held = None;
+        loop {
+            self.skip_empty_lines();
+            if !self.read.is_empty() {
+                match sniff(&self.read).filter(|_| may_be_other) {
+                    Some(other @ (Protocol::Tls | Protocol::Http2)) => return Next::Other(other),
+                    _ => match self.head(&mut scan) {
+                        Ok(Some(head)) => return Next::Request(head, held),
+                        Ok(None) => {}
+                        Err(refusal) => return Next::Refused(refusal),
+                    },
+                }
+                if !begun {
+                    begun = true;
+                    deadline = deadline.min(in_time(self.port.limits().handshake));
+                }
+            }
+            if self.read.capacity() > weight {
+                weight = self.read.capacity();
+                self.port.turned_out(seat.weigh(weight), self.peer);
+                if let Err(refusal) = self.port.hold(weight, &mut held) {
+                    return Next::Refused(refusal);
+                }
+            }
+            tokio::select! {
+                biased;
+                () = seat.turned_out() => return Next::End,
+                read = fill(&mut self.stream, &mut self.read, self.port.longest_head()) => match read {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Next::End,
+                },
+                () = sleep_until(deadline) => return Next::End,
+                () = self.stop.cancelled() => return Next::End,
+            }
+        }
+    }
+
+    fn head(&mut self, scan: &mut Scan) -> Result<Option<Head>, Refusal> {
+        match scan.end(&self.read)? {
+            Some(end) => {
+                let behind = self.read.split_off(end);
+                let bytes = std::mem::replace(&mut self.read, behind);
+                Head::read(scan, bytes).map(Some)
+            }
+            None if self.read.len() > self.port.longest_head() => {
+                Err(head::too_long(self.port.longest_head()))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// RFC 9112 §2.2: a server should ignore an empty line before a request.
+    fn skip_empty_lines(&mut self) {
+        let empty = self
+            .read
+            .iter()
+            .take_while(|byte| matches!(byte, b'\r' | b'\n'));
+        let count = empty.count();
+        self.read.drain(..count);
+    }
+
+    /// One request and its answer; the connection, if it may carry another.
+    async fn exchange(self, head: Head, held: Option<Held>) -> Option<Self> {
+        let Self {
+            port,
+            peer,
+            stream,
+            read,
+            stop,
+        } = self;
+        let _held = held;
+        let seat = Arc::new(port.with_a_request(peer));
+        let progress = Arc::new(Progress::default());
+        let asked = Asked {
+            peer,
+            head: head.bytes.len(),
+            seat: Arc::clone(&seat),
+        };
+        let mut builder = http1::Builder::new();
+        builder
+            .max_headers(head.lines.max(1))
+            .max_buf_size(port.longest_head() + SPARE)
+            .preserve_header_case(true);
+        let stream = RequestStream::new(stream, head, read, Arc::clone(&progress));
+        let service = service_fn(|request: Request| {
+            let (port, progress, asked) = (Arc::clone(&port), Arc::clone(&progress), asked.clone());
+            async move {
+                let answer = port.answer(asked, request).await;
+                let over =
+                    (answer.status() != http::StatusCode::SWITCHING_PROTOCOLS).then_some(progress);
+                Ok::<_, Infallible>(answer.map(|body| Answer::new(body, over)))
+            }
+        });
+        let mut connection = builder.serve_connection(stream, service).with_upgrades();
+        let mut stopping = false;
+        let end = {
+            // hyper would wait for another request, which is read here.
+            let mut served = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
+                Poll::Pending if progress.is_over() => Poll::Ready(None),
+                polled => polled.map(Some),
+            });
+            tokio::select! {
+                biased;
+                end = &mut served => end,
+                () = seat.turned_out() => return None,
+                () = idle(port.idle_limit(), || progress.has_moved()) => {
+                    debug!(%peer, "nothing moved for too long");
+                    return None;
+                }
+                () = stop.cancelled() => {
+                    stopping = true;
+                    None
+                }
+            }
+        };
+        if stopping {
+            // What is being answered is answered to the end.
+            Pin::new(&mut connection).graceful_shutdown();
+            let _ = timeout(LAST_ANSWER, connection).await;
+            return None;
+        }
+        match end {
+            None => {
+                let parts = connection.into_parts()?;
+                let (stream, read) = parts.io.into_inner();
+                // hyper had the request and no more, so this holds for every one.
+                parts.read_buf.is_empty().then_some(())?;
+                Some(Self {
+                    port,
+                    peer,
+                    stream,
+                    read,
+                    stop,
+                })
+            }
+            Some(Ok(())) => None,
+            Some(Err(error)) => {
+                debug!(%peer, %error, "connection ended");
+                None
+            }
+        }
+    }
+
+    async fn splice(self, protocol: Protocol) {
+        let Self {
+            port,
+            peer,
+            stream,
+            read,
+            stop,
+        } = self;
+        let Some(upstream) = port.upstream() else {
+            return;
+        };
+        let seat = port.with_a_request(peer);
+        tokio::select! {
+            () = upstream.splice(protocol, stream, read, &stop) => {}
+            () = seat.turned_out() => {}
+        }
+    }
+
+    /// The answer to a head that is none, and some time to read it: what is closed with bytes
+    /// unread is reset, and the answer may be lost with it.
+    async fn refuse(mut self, refusal: Refusal) {
+        self.port.refused(&refusal, self.peer);
+        let seat = self.port.between_requests(self.peer);
+        let answer = reply::raw(refusal.status, &refusal.message);
+        let rest = async {
+            self.stream.write_all(&answer).await?;
+            self.stream.shutdown().await?;
+            while self.discard().await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Late or gone: the answer was all there is.
+        tokio::select! {
+            _ = timeout(LINGER, rest) => {}
+            () = seat.turned_out() => {}
+        }
+    }
+
+    async fn discard(&mut self) -> io::Result<usize> {
+        self.read.clear();
+        fill(&mut self.stream, &mut self.read, SPARE).await
+    }
+}
+
+/// What hyper's buffer holds beyond a head.
+const SPARE: usize = 16 << 10;
+
+/// Reads until there is one byte more than so many.
+async fn fill(stream: &mut TcpStream, into: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+    poll_fn(|context| {
+        read_buffer::with(|chunk| {
+            let want = (limit + 1).saturating_sub(into.len()).clamp(1, chunk.len());
+            let mut read = ReadBuf::new(&mut chunk[..want]);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+            into.extend_from_slice(read.filled());
+            Poll::Ready(Ok(read.filled().len()))
+        })
+    })
+    .await
+}
+
+/// Resolves when nothing has moved for so long, or at most twice as long. Zero: never.
+pub(crate) async fn idle(limit: Duration, has_moved: impl Fn() -> bool) {
+    if limit.is_zero() {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep_until(in_time(limit)).await;
+        if !has_moved() {
+            return;
+        }
+    }
+}
+
+/// When so much time is over. Zero: never.
+fn in_time(span: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_hours(30 * 365 * 24);
+    let span = if span.is_zero() {
+        NEVER
+    } else {
+        span.min(NEVER)
+    };
+    Instant::now() + span
+}

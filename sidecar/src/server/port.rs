@@ -1,0 +1,163 @@
+//! What the connections of one listener share: their crowds, and the limits that hold for it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Response;
+use stanza::settings::Limits;
+use tracing::warn;
+
+use super::crowd::{Crowd, Seat};
+use super::head::{self, Refusal};
+use super::{Asked, Entrance, Request, Server};
+use crate::proxy::{ServerBody, Upstream};
+use crate::throttle::Throttle;
+
+pub(super) struct Port {
+    server: Arc<Server>,
+    entrance: Entrance,
+    /// Connections that have not sent a whole request yet.
+    newcomers: Arc<Crowd>,
+    /// Connections with a request under way, streams and tunnels.
+    requests: Arc<Crowd>,
+    /// Connections between two requests.
+    idle: Arc<Crowd>,
+}
+
+/// What of the common budget a long head has taken; given back when dropped.
+pub(super) struct Held {
+    server: Arc<Server>,
+    bytes: usize,
+}
+
+/// What all newcomers together may hold, and what one counts that has sent little: 4,096 of them,
+/// fewer where they send much.
+const NEWCOMERS: usize = 16 << 20;
+const NEWCOMER: usize = 4 << 10;
+/// On the ports that are none of the clients'.
+const REMOTE_ADMINS: usize = 256;
+const OPERATORS: usize = 64;
+/// An ordinary request of an app that we stand in front of: as much as the usual servers take.
+const APPS_HEAD: usize = 64 << 10;
+/// Beside the time that a drain may take.
+const OPERATORS_PATIENCE: Duration = Duration::from_secs(10);
+
+impl Port {
+    pub(super) fn new(server: Arc<Server>, entrance: Entrance) -> Self {
+        let few = |places| [Crowd::of(places), Crowd::of(places), Crowd::of(places)];
+        let [newcomers, requests, idle] = match entrance {
+            Entrance::Clients => {
+                let requests = server.gateway.settings.limits.requests as usize;
+                [
+                    Crowd::by_weight(NEWCOMERS, NEWCOMER),
+                    Crowd::of(requests),
+                    Crowd::of(requests),
+                ]
+            }
+            Entrance::RemoteAdmin => few(REMOTE_ADMINS),
+            Entrance::Operations => few(OPERATORS),
+        };
+        Self {
+            server,
+            entrance,
+            newcomers,
+            requests,
+            idle,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &Limits {
+        &self.server.gateway.settings.limits
+    }
+
+    pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
+        self.server.upstream_of(self.entrance)
+    }
+
+    pub(super) fn longest_head(&self) -> usize {
+        let own = self.limits().header.0;
+        match self.upstream() {
+            Some(_) => own.max(APPS_HEAD),
+            None => own,
+        }
+    }
+
+    /// How long a request may be under way without a byte moved.
+    pub(super) fn idle_limit(&self) -> Duration {
+        let settings = &self.server.gateway.settings;
+        match self.entrance {
+            Entrance::Clients => settings.limits.idle,
+            Entrance::RemoteAdmin => settings.limits.keep_alive,
+            Entrance::Operations => settings.drain.timeout.saturating_add(OPERATORS_PATIENCE),
+        }
+    }
+
+    /// A head that is longer than one of ours may be is counted among what waits for the app.
+    pub(super) fn hold(&self, bytes: usize, held: &mut Option<Held>) -> Result<(), Refusal> {
+        let before = held.as_ref().map_or(0, |held| held.bytes);
+        if bytes <= self.limits().header.0.max(before) {
+            return Ok(());
+        }
+        if !self.server.gateway.budget.take(bytes - before) {
+            return Err(head::overloaded());
+        }
+        let server = Arc::clone(&self.server);
+        held.get_or_insert(Held { server, bytes: 0 }).bytes = bytes;
+        Ok(())
+    }
+
+    pub(super) fn newcomer(&self, peer: SocketAddr) -> Seat {
+        self.seat(&self.newcomers, peer)
+    }
+
+    pub(super) fn with_a_request(&self, peer: SocketAddr) -> Seat {
+        self.seat(&self.requests, peer)
+    }
+
+    pub(super) fn between_requests(&self, peer: SocketAddr) -> Seat {
+        self.seat(&self.idle, peer)
+    }
+
+    fn seat(&self, crowd: &Arc<Crowd>, peer: SocketAddr) -> Seat {
+        let (seat, gone) = crowd.enter(peer.ip());
+        self.turned_out(gone, peer);
+        seat
+    }
+
+    /// Tells of those who had to go because somebody came or sent more.
+    pub(super) fn turned_out(&self, gone: usize, peer: SocketAddr) {
+        static LINES: Throttle = Throttle::new();
+        if gone == 0 {
+            return;
+        }
+        for _ in 0..gone {
+            self.server.gateway.metrics.refused("crowded");
+        }
+        if let Some(left_out) = LINES.pass() {
+            warn!(
+                port = self.entrance.name(), newest = %peer, left_out,
+                "too many connections without a WebSocket: of the address that holds most the oldest is closed (limits.requests, limits.handshake)"
+            );
+        }
+    }
+
+    pub(super) fn refused(&self, refusal: &Refusal, peer: SocketAddr) {
+        static LINES: Throttle = Throttle::new();
+        self.server.gateway.metrics.refused(refusal.label);
+        if let Some(left_out) = LINES.pass() {
+            let (status, why) = (refusal.status.as_u16(), &refusal.message);
+            warn!(port = self.entrance.name(), %peer, status, why, left_out, "a request is refused unread");
+        }
+    }
+
+    pub(super) async fn answer(&self, asked: Asked, request: Request) -> Response<ServerBody> {
+        self.server.route(self.entrance, asked, request).await
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.server.gateway.budget.give_back(self.bytes);
+    }
+}

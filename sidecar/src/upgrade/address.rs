@@ -1,0 +1,57 @@
+//! Which address a client has.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::HeaderMap;
+use ipnet::IpNet;
+
+/// The peer's; where that is a trusted proxy, the last of `X-Forwarded-For` that is none. A proxy
+/// that names nobody stands for all of its clients.
+pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
+    let peer = peer.ip().to_canonical();
+    if !is_trusted(&peer) {
+        return peer;
+    }
+    let mut named = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .rev()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.rsplit(','))
+        .map_while(|text| text.trim().parse::<IpAddr>().ok())
+        .map(|address| address.to_canonical());
+    named.find(|address| !is_trusted(address)).unwrap_or(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(peer: &str, forwarded: &[&str], client_is: &str) {
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", value.parse().unwrap());
+        }
+        let trusted = ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
+        let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+        let found = client(peer, &headers, &trusted);
+        assert_eq!(found.to_string(), client_is, "{peer} {forwarded:?}");
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        check("192.0.2.1", &["198.51.100.1"], "192.0.2.1");
+        check("10.0.0.1", &["198.51.100.1"], "198.51.100.1");
+        check("::ffff:10.0.0.1", &["198.51.100.1"], "198.51.100.1");
+        check(
+            "10.0.0.1",
+            &["1.1.1.1, 198.51.100.1, 10.0.0.2"],
+            "198.51.100.1",
+        );
+        check("10.0.0.1", &["1.1.1.1", "198.51.100.1"], "198.51.100.1");
+        check("10.0.0.1", &[], "10.0.0.1");
+        check("10.0.0.1", &["1.1.1.1, unknown"], "10.0.0.1");
+    }
+}
