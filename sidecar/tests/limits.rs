@@ -84,6 +84,111 @@ async fn beyond_the_connections_in_all_it_is_503() {
     );
 }
 
+/// By default a tenth of all places is for those who have a name.
+#[tokio::test]
+async fn clients_without_a_name_leave_a_tenth_to_others() {
+    let app = App::start().await;
+    let places = Launch::for_app(&app).set("limits.connections", "20");
+    for (launch, nameless) in [
+        (places.clone(), 18),
+        (places.clone().set("limits.connectionsAnonymous", "3"), 3),
+        (places.set("limits.connectionsAnonymous", "0"), 20),
+    ] {
+        let gateway = launch.start().await;
+        let mut held = Vec::new();
+        for _ in 0..nameless {
+            held.push(Client::connect(&gateway).await);
+        }
+        let refused = http::upgrade(gateway.clients, "/ws", &[]).await;
+        assert_eq!(refused.status, 503);
+        assert!(refused.header("retry-after").is_some());
+        if nameless < 20 {
+            let text = refused.text();
+            assert!(text.contains("limits.connectionsAnonymous"), "{text}");
+            let label = r#"ws_gateway_upgrades_refused_total{reason="connections_anonymous"}"#;
+            assert_eq!(gateway.metric(label).await, 1);
+        }
+        for n in nameless..20 {
+            held.push(Client::user(&gateway, &format!("user-{n}")).await);
+        }
+        let full = http::upgrade(gateway.clients, "/ws", &[("X-BFL-USER", "late")]).await;
+        assert_eq!(full.status, 503);
+    }
+}
+
+/// The app may name a client when it opens; its place is then a named one.
+#[tokio::test]
+async fn a_client_that_the_app_names_is_nameless_no_more() {
+    let mut app = App::start().await;
+    app.answer_opens(support::Answer::action(&json!({"user_name": "ann"})));
+    let gateway = Launch::for_app(&app)
+        .set("limits.connectionsAnonymous", "1")
+        .start()
+        .await;
+    let mut held = Vec::new();
+    for n in 1..=5 {
+        held.push(Client::open(&gateway, &mut app).await.0);
+        eventually("its name", async || {
+            let found = gateway.list("?user=ann").await["data"][0]["conns_number"].clone();
+            (found == n).then_some(())
+        })
+        .await;
+    }
+}
+
+/// In `limits` 0 is no limit.
+#[tokio::test]
+async fn zero_is_no_limit() {
+    let mut app = App::start().await;
+    let gateway = [
+        "message",
+        "connections",
+        "connectionsAnonymous",
+        "connectionsPerUser",
+        "connectRate",
+        "outbox",
+        "buffered",
+        "handshake",
+        "keepAlive",
+        "requests",
+        "idle",
+        "adminBody",
+    ]
+    .into_iter()
+    .fold(Launch::for_app(&app), |launch, key| {
+        launch.set(&format!("limits.{key}"), "0")
+    })
+    .start()
+    .await;
+    let (mut client, open) = Client::open(&gateway, &mut app).await;
+    client.send(&"x".repeat(2 << 20)).await;
+    assert_eq!(app.next_of("message").await.field("data").len(), 2 << 20);
+    let message = json!({"payload": "x".repeat(1 << 20), "conn_id": open["conn_id"]});
+    for _ in 0..3 {
+        assert_eq!(gateway.send(&message).await["queued"], 1);
+    }
+    for _ in 0..3 {
+        assert_eq!(client.text().await.len(), (1 << 20) + 2);
+    }
+}
+
+#[tokio::test]
+async fn the_number_of_connections_is_told() {
+    let app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let log = gateway.log();
+    assert!(log.contains("limits.connections"), "{log}");
+    let gateway = Launch::for_app(&app)
+        .set("limits.connections", "77")
+        .start()
+        .await;
+    assert!(
+        gateway.log().contains("connections=77"),
+        "{}",
+        gateway.log()
+    );
+}
+
 #[tokio::test]
 async fn beyond_the_connections_of_one_user_it_is_429() {
     let mut app = App::start().await;

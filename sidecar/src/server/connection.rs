@@ -105,10 +105,17 @@ impl Connection {
         let mut deadline = in_time(idle);
         let mut begun = false;
         let mut scan = Scan::default();
-        let mut weight = 0;
+        let mut weight = LIGHT;
         let mut held = None;
         loop {
             self.skip_empty_lines();
+            if self.read.capacity() > weight {
+                weight = self.read.capacity();
+                self.port.turned_out(seat.weigh(weight), self.peer);
+                if let Err(refusal) = self.port.hold(weight, &mut held) {
+                    return Next::Refused(refusal);
+                }
+            }
             if !self.read.is_empty() {
                 match sniff(&self.read).filter(|_| may_be_other) {
                     Some(other @ (Protocol::Tls | Protocol::Http2)) => return Next::Other(other),
@@ -121,13 +128,6 @@ impl Connection {
                 if !begun {
                     begun = true;
                     deadline = deadline.min(in_time(self.port.limits().handshake));
-                }
-            }
-            if self.read.capacity() > weight {
-                weight = self.read.capacity();
-                self.port.turned_out(seat.weigh(weight), self.peer);
-                if let Err(refusal) = self.port.hold(weight, &mut held) {
-                    return Next::Refused(refusal);
                 }
             }
             tokio::select! {
@@ -292,6 +292,8 @@ impl Connection {
     }
 }
 
+/// Most heads are no longer, and weigh what their place weighs.
+const LIGHT: usize = 4 << 10;
 /// What hyper's buffer holds beyond a head.
 const SPARE: usize = 16 << 10;
 

@@ -31,9 +31,9 @@ pub(super) struct Held {
     bytes: usize,
 }
 
-/// What all newcomers together may hold, and what one counts that has sent little: 4,096 of them,
-/// fewer where they send much.
-const NEWCOMERS: usize = 16 << 20;
+/// Of those that have sent little; fewer where they send much, as all of them together may hold
+/// so many times what one counts at least.
+const NEWCOMERS: usize = 4096;
 const NEWCOMER: usize = 4 << 10;
 /// On the ports that are none of the clients'.
 const REMOTE_ADMINS: usize = 256;
@@ -45,19 +45,18 @@ const OPERATORS_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Port {
     pub(super) fn new(server: Arc<Server>, entrance: Entrance) -> Self {
-        let few = |places| [Crowd::of(places), Crowd::of(places), Crowd::of(places)];
-        let [newcomers, requests, idle] = match entrance {
+        // Where heads are read what was sent of them counts.
+        let reading = |places: usize| Crowd::by_weight(places.saturating_mul(NEWCOMER), NEWCOMER);
+        let (newcomers, requests) = match entrance {
             Entrance::Clients => {
-                let requests = server.gateway.settings.limits.requests as usize;
-                [
-                    Crowd::by_weight(NEWCOMERS, NEWCOMER),
-                    Crowd::of(requests),
-                    Crowd::of(requests),
-                ]
+                let requests = server.gateway.settings.limits.requests;
+                (NEWCOMERS, requests as usize)
             }
-            Entrance::RemoteAdmin => few(REMOTE_ADMINS),
-            Entrance::Operations => few(OPERATORS),
+            Entrance::RemoteAdmin => (REMOTE_ADMINS, REMOTE_ADMINS),
+            Entrance::Operations => (OPERATORS, OPERATORS),
         };
+        let (newcomers, idle) = (reading(newcomers), reading(requests));
+        let requests = Crowd::of(requests);
         Self {
             server,
             entrance,

@@ -7,6 +7,9 @@ use std::process::Command;
 /// An address of the namespace that is not loopback (RFC 5737: for documentation).
 pub const ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 77));
 
+/// Another one, for whoever is not to be the same as somebody else.
+pub const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 78));
+
 const INSIDE: &str = "WS_TEST_INSIDE_NAMESPACE";
 
 /// `true`: this is the run inside, the test is to be done. `false`: it was done inside, or it is
@@ -17,6 +20,7 @@ pub fn inside(test: &str) -> bool {
         for command in [
             "ip link set lo up".to_owned(),
             format!("ip address add {ADDRESS}/32 dev lo"),
+            format!("ip address add {OTHER}/32 dev lo"),
         ] {
             assert!(run(&command).status.success(), "{command}");
         }

@@ -40,6 +40,7 @@ impl Raw {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(ip, 0)).unwrap();
         let stream = soon("a connection", socket.connect(address)).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         Self {
             stream,
             buffer: Vec::new(),
@@ -52,6 +53,19 @@ impl Raw {
             .await
             .unwrap();
         std::mem::take(&mut self.buffer)
+    }
+
+    /// Whether the other side has neither ended nor reset it, as far as we know by now. What it
+    /// has sent is thrown away.
+    pub fn is_open(&self) -> bool {
+        let mut rest = [0; 1024];
+        loop {
+            match self.stream.try_read(&mut rest) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == std::io::ErrorKind::WouldBlock,
+            }
+        }
     }
 
     /// A WebSocket.
