@@ -14,6 +14,11 @@ pub(super) fn start(setup: &Setup, server: &mut Server, app: u16) -> anyhow::Res
         &ops_listen,
         "--limits-connections",
         "20000",
+        // All of them come at once, and nameless.
+        "--limits-connections-anonymous",
+        "0",
+        "--limits-connect-rate",
+        "0",
     ];
     let env = [
         ("WS_PORT", app.to_string()),
