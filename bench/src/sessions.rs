@@ -136,7 +136,7 @@ impl World {
             path: UrlPath::new("/ws/message").context("/ws/message is a path")?,
         };
         let mut settings = settings::Gateway::default();
-        settings.limits.connections = u32::try_from(count)? + 1_000;
+        settings.limits.connections = Some(u32::try_from(count)? + 1_000);
         // The sweep is the same, and nobody is closed while it is watched.
         settings.heartbeat.timeout = Duration::from_hours(1);
         Ok(Self {
