@@ -21,9 +21,10 @@ use tracing::debug;
 
 use super::crowd::Seat;
 use super::head::{self, Head, Refusal, Scan};
-use super::port::{Held, Port};
+use super::port::Port;
 use super::stream::{Answer, Progress, RequestStream};
 use super::{Asked, Request};
+use crate::budget::Charge;
 use crate::proxy::{Protocol, sniff};
 use crate::{read_buffer, reply};
 
@@ -37,7 +38,7 @@ pub(super) struct Connection {
 }
 
 enum Next {
-    Request(Head, Option<Held>),
+    Request(Head, Option<Charge>),
     /// TLS or HTTP/2, for the app.
     Other(Protocol),
     Refused(Refusal),
@@ -168,7 +169,7 @@ impl Connection {
     }
 
     /// One request and its answer; the connection, if it may carry another.
-    async fn exchange(self, head: Head, held: Option<Held>) -> Option<Self> {
+    async fn exchange(self, head: Head, held: Option<Charge>) -> Option<Self> {
         let Self {
             port,
             peer,

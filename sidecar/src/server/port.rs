@@ -11,6 +11,7 @@ use tracing::warn;
 use super::crowd::{Crowd, Seat};
 use super::head::{self, Refusal};
 use super::{Asked, Entrance, Request, Server};
+use crate::budget::{Charge, Way};
 use crate::proxy::{ServerBody, Upstream};
 use crate::throttle::Throttle;
 
@@ -23,12 +24,6 @@ pub(super) struct Port {
     requests: Arc<Crowd>,
     /// Connections between two requests.
     idle: Arc<Crowd>,
-}
-
-/// What of the common budget a long head has taken; given back when dropped.
-pub(super) struct Held {
-    server: Arc<Server>,
-    bytes: usize,
 }
 
 /// Of those that have sent little; fewer where they send much, as all of them together may hold
@@ -92,17 +87,18 @@ impl Port {
         }
     }
 
-    /// A head that is longer than one of ours may be is counted among what waits for the app.
-    pub(super) fn hold(&self, bytes: usize, held: &mut Option<Held>) -> Result<(), Refusal> {
-        let before = held.as_ref().map_or(0, |held| held.bytes);
-        if bytes <= self.limits().header.0.max(before) {
+    /// A head that is longer than one of ours may be counts among what waits for the app.
+    pub(super) fn hold(&self, bytes: usize, held: &mut Option<Charge>) -> Result<(), Refusal> {
+        if bytes <= self.limits().header.0 {
             return Ok(());
         }
-        if !self.server.gateway.budget.take(bytes - before) {
+        let budget = &self.server.gateway.budget;
+        // Counted anew, so that it never counts twice.
+        *held = None;
+        if !budget.has_room() {
             return Err(head::overloaded());
         }
-        let server = Arc::clone(&self.server);
-        held.get_or_insert(Held { server, bytes: 0 }).bytes = bytes;
+        *held = Some(budget.charge(Way::In, bytes));
         Ok(())
     }
 
@@ -152,11 +148,5 @@ impl Port {
 
     pub(super) async fn answer(&self, asked: Asked, request: Request) -> Response<ServerBody> {
         self.server.route(self.entrance, asked, request).await
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.server.gateway.budget.give_back(self.bytes);
     }
 }
