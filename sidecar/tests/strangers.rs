@@ -183,8 +183,8 @@ async fn heads_that_do_not_end_cost_little_memory() {
     let grown = gateway.memory("VmHWM").saturating_sub(before);
     eprintln!("6,000 heads of 15 KiB that do not end: {} MiB", grown / MIB);
     assert!(grown < 64 * MIB, "{grown} KiB");
-    let held = open(&held);
-    assert!(held < 2100, "{held} are still there");
+    let went = async || (open(&held) < 2100).then_some(());
+    eventually("most of them to go", went).await;
 }
 
 #[tokio::test]
