@@ -1,7 +1,7 @@
 //! The one decision about a pod, shared by webhook, controller and command line: pure.
 
 mod container;
-mod hash;
+pub mod hash;
 mod patch;
 mod trust;
 mod withdraw;
@@ -293,7 +293,8 @@ pub fn inject(
     rules: &Rules,
 ) {
     let annotations = metadata.annotations.get_or_insert_default();
-    annotations.insert(names::INJECTED.to_owned(), injection.hash.clone());
+    let written = hash::written(&injection.hash).to_owned();
+    annotations.insert(names::INJECTED.to_owned(), written);
     annotations.insert(names::APP.to_owned(), injection.app.to_owned());
 
     let upstream = injection

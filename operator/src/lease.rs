@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1 as api;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::cluster::chain;
+use crate::names;
 
 /// How long a holder may be silent.
 const LASTS: Duration = Duration::from_secs(10);
@@ -89,7 +90,9 @@ impl Lease {
         if !self.leading.send_replace(false) {
             return Ok(());
         }
-        let mut lease = self.leases.get(&self.name).await?;
+        let Some(mut lease) = self.leases.get_opt(&self.name).await? else {
+            return Ok(());
+        };
         let spec = lease.spec.get_or_insert_default();
         if spec.holder_identity.as_ref() == Some(&self.holder) {
             spec.holder_identity = None;
@@ -100,7 +103,9 @@ impl Lease {
 
     /// Whether the Lease is ours now.
     async fn look(&self, seen: &mut Option<Seen>) -> kube::Result<bool> {
-        let mut lease = self.leases.get(&self.name).await?;
+        let found = self.leases.get_opt(&self.name).await?;
+        let missing = found.is_none();
+        let mut lease = found.unwrap_or_else(|| self.empty());
         let spec = lease.spec.get_or_insert_default();
         let ours = spec.holder_identity.as_ref() == Some(&self.holder);
         if !ours && !is_free(spec, seen) {
@@ -114,10 +119,34 @@ impl Lease {
         spec.holder_identity = Some(self.holder.clone());
         spec.lease_duration_seconds = i32::try_from(LASTS.as_secs()).ok();
         spec.renew_time = Some(now);
-        match self.write(&lease).await {
+        let written = if missing {
+            self.create(&lease).await
+        } else {
+            self.write(&lease).await
+        };
+        match written {
             // Another replica was first.
             Err(kube::Error::Api(error)) if error.code == 409 => Ok(false),
             outcome => outcome.map(|()| true),
+        }
+    }
+
+    /// Whoever installs us need not: not everybody who installs a chart makes the Leases in it.
+    async fn create(&self, lease: &api::Lease) -> kube::Result<()> {
+        let params = PostParams::default();
+        self.leases.create(&params, lease).await?;
+        info!(name = self.name, "the Lease was missing, and is made");
+        Ok(())
+    }
+
+    fn empty(&self) -> api::Lease {
+        api::Lease {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                labels: Some(names::managed()),
+                ..ObjectMeta::default()
+            },
+            spec: None,
         }
     }
 

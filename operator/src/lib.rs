@@ -22,6 +22,7 @@ pub mod queue;
 pub mod reason;
 pub mod retarget;
 pub mod run;
+pub mod seldom;
 pub mod server;
 pub mod settings;
 pub mod shape;

@@ -29,8 +29,19 @@ pub struct Metrics {
     reconciles: Family<Outcome, Counter>,
     reconcile_latency: Family<Outcome, Histogram, Buckets>,
     certificates: Family<Expiry, Gauge>,
+    turned_away: Family<Why, Counter>,
     probe_success: Gauge,
     probe_last_success: Gauge,
+}
+
+/// Why the webhook did not hear somebody out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TurnedAway {
+    /// Another came, and there were too many.
+    Crowded,
+    Late,
+    UnknownPath,
+    TooLarge,
 }
 
 /// Whose end of life is told.
@@ -114,6 +125,12 @@ impl Metrics {
             "When the webhook's certificates expire",
             certificates.clone(),
         );
+        let turned_away = Family::default();
+        registry.register(
+            "webhook_turned_away",
+            "Connections and requests that the webhook did not hear out, by reason",
+            turned_away.clone(),
+        );
         let probe_success = Gauge::default();
         registry.register(
             "webhook_probe_success",
@@ -137,6 +154,7 @@ impl Metrics {
             reconciles,
             reconcile_latency,
             certificates,
+            turned_away,
             probe_success,
             probe_last_success,
         }
@@ -176,6 +194,11 @@ impl Metrics {
         self.certificates.get_or_create(&labels).set(at);
     }
 
+    pub fn turned_away(&self, why: TurnedAway) {
+        let reason = why.code();
+        self.turned_away.get_or_create(&Why { reason }).inc();
+    }
+
     pub fn probed(&self, up: bool) {
         self.probe_success.set(up.into());
         if up {
@@ -188,6 +211,19 @@ impl Metrics {
         // Writing into a String does not fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+// === impl TurnedAway ===
+
+impl TurnedAway {
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Crowded => "crowded",
+            Self::Late => "late",
+            Self::UnknownPath => "unknown-path",
+            Self::TooLarge => "too-large",
+        }
     }
 }
 

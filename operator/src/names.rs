@@ -1,11 +1,21 @@
 //! Every name that this operator writes into other people's objects, once.
 
+use std::collections::BTreeMap;
+
 /// The API group, and the prefix of all keys below.
 pub const GROUP: &str = "ws.olares.com";
 
 /// The field manager of every write, and the name of the webhook configuration: it sorts after
 /// Olares' `sandbox-webhook`, so that we see what that one added.
 pub const MANAGER: &str = "ws-operator";
+
+/// The label on what we make beside other people's objects.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
+/// The labels of such an object.
+pub fn managed() -> BTreeMap<String, String> {
+    BTreeMap::from([(MANAGED_BY.to_owned(), MANAGER.to_owned())])
+}
 
 /// On a pod: the hash of the settings its gateway was injected with.
 pub const INJECTED: &str = "ws.olares.com/injected";

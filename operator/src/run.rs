@@ -19,7 +19,7 @@ use crate::certificate::entrances::Entrances;
 use crate::certificate::files::Files;
 use crate::certificate::keeper::{Keeper, Origin};
 use crate::certificate::leaf::Leaf;
-use crate::certificate::own::Own;
+use crate::certificate::own::{Own, Safe};
 use crate::cluster::{Cluster, chain};
 use crate::controller::{Controller, Repairs, Triggers};
 use crate::events::{self, Notices};
@@ -30,13 +30,15 @@ use crate::ops::{self, Readiness};
 use crate::platform::Platform;
 use crate::probe::Probe;
 use crate::queue::Queue;
-use crate::server::{Ending, serve};
+use crate::server::{Ending, Limits, Server};
 use crate::settings::{Settings, SourceSettings};
 use crate::source::application_manager::{self, ApplicationManagers};
 use crate::source::helm_release::{self, HelmReleases};
 use crate::source::pod_label::{self, PodLabels};
 use crate::source::{Sources, Writer};
-use crate::webhook::Webhook;
+use crate::webhook::door::Door;
+use crate::webhook::strangers::Strangers;
+use crate::webhook::{Bodies, Webhook};
 use tasks::Tasks;
 
 /// After SIGTERM admission goes on for so long: the API server may not know yet that we go.
@@ -81,9 +83,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     tasks.spawn("sources", sources.run(Arc::clone(&cluster)));
     tasks.spawn("events", events.run());
 
-    let leaf = Arc::new(Leaf::default());
+    let (leaf, door) = (Arc::new(Leaf::default()), Arc::new(Door::default()));
     let (of_cluster, of_keeper) = (Arc::clone(&cluster), metrics.clone());
-    let keeper = keeper(&client, &settings, Arc::clone(&leaf), of_cluster, of_keeper);
+    let shared = (Arc::clone(&leaf), Arc::clone(&door));
+    let keeper = keeper(&client, &settings, shared, of_cluster, of_keeper);
     let trusted = keeper.trusted();
     tasks.spawn("certificates", async move { keeper.run().await });
 
@@ -93,9 +96,15 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         notices: notices.clone(),
         metrics: metrics.clone(),
         by_label: settings.sources.pod_labels,
+        door,
+        strangers: Arc::new(Strangers::new(metrics.clone())),
+        patience: settings.webhook.webhook_request_timeout,
+        bodies: Bodies::default(),
     };
     let listen = settings.webhook.webhook_listen;
-    tasks.serve_webhook(bind(listen).await?, &leaf, webhook, ending.clone())?;
+    let limits = Limits::new(settings.webhook.webhook_request_timeout);
+    let listener = bind(listen).await?;
+    tasks.serve_webhook(listener, &leaf, webhook, limits, ending.clone())?;
 
     let readiness = Readiness {
         cluster: Arc::clone(&cluster),
@@ -104,10 +113,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let numbers = metrics.clone();
     let handler = move |request| std::future::ready(ops::answer(&request, &readiness, &numbers));
     let listener = bind(settings.ops_listen).await?;
-    tasks.serve(
-        "ops",
-        serve(listener, None, Arc::new(handler), ending.clone()),
-    );
+    let ops = Server {
+        tls: None,
+        handler,
+        limits,
+        ending: ending.clone(),
+        on_turned_away: |_, _| {},
+    };
+    tasks.serve("ops", ops.serve(listener));
 
     let probe = Probe::new(client.clone(), &settings.namespace);
     let controller = Controller {
@@ -216,7 +229,7 @@ fn sources(
 fn keeper(
     client: &Client,
     settings: &Settings,
-    leaf: Arc<Leaf>,
+    (leaf, door): (Arc<Leaf>, Arc<Door>),
     cluster: Arc<Cluster>,
     metrics: Metrics,
 ) -> Keeper {
@@ -235,17 +248,20 @@ fn keeper(
             folder: folder.clone(),
             injected: webhook.ca_bundle_injected,
         }),
-        None => Origin::Own(Box::new(Own {
-            secrets: Api::namespaced(client.clone(), &settings.namespace),
-            secret: webhook.ca_secret.clone(),
+        None => Origin::Own(Own {
             lifetimes: Lifetimes {
                 authority: webhook.ca_lifetime,
                 leaf: webhook.certificate_lifetime,
             },
-        })),
+        }),
     };
     Keeper {
+        safe: Safe {
+            secrets: Api::namespaced(client.clone(), &settings.namespace),
+            name: webhook.ca_secret.clone(),
+        },
         origin,
+        door,
         configuration: Configuration {
             api: Api::all(client.clone()),
             name: webhook.webhook_configuration.clone(),

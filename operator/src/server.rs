@@ -1,7 +1,11 @@
-//! A small HTTP/1.1 server, plain or TLS: a permit before each accept, every connection owned,
-//! and an end that lets running requests finish.
+//! A small HTTP/1.1 server, plain or TLS. Nobody waits to be accepted, each step has a deadline,
+//! and where there are too many it is the oldest who goes. Every connection is owned, and at the
+//! end running requests are finished.
+
+mod places;
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,19 +18,44 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-/// Connections at once; the API server keeps a few and reuses them.
-const CONNECTIONS: usize = 256;
-const HANDSHAKE: Duration = Duration::from_secs(10);
+use crate::metrics::TurnedAway;
+use places::{Place, Table};
+
+pub use places::{Caller, Places};
+
 /// For the head of a request, from the end of the one before: longer than the API server keeps
 /// an idle connection, so that it is never us who closes one that is about to be used.
 const IDLE: Duration = Duration::from_secs(150);
+/// What is read at once, and so the longest head: whoever asks us writes a few hundred bytes.
+const BUFFER: usize = 16 << 10;
+
+/// What strangers may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub places: Places,
+    /// For a TLS handshake, and after it for the head of the first request.
+    pub patience: Duration,
+}
+
+impl Limits {
+    /// The API server keeps a few connections, the kubelet and Prometheus one each.
+    pub fn new(patience: Duration) -> Self {
+        Self {
+            places: Places {
+                per_address: 128,
+                strangers: 512,
+                known: 1024,
+            },
+            patience,
+        }
+    }
+}
 
 /// How a server ends.
 #[derive(Clone, Default)]
@@ -38,126 +67,119 @@ pub struct Ending {
     pub shutdown: CancellationToken,
 }
 
-/// Serves until `shutdown`, then until the last request is answered.
-pub async fn serve<H, F>(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    handler: Arc<H>,
-    ending: Ending,
-) where
-    H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send,
-{
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let connections = TaskTracker::new();
-    loop {
-        let permit = Arc::clone(&permits).acquire_owned().await;
-        let accepted = tokio::select! {
-            () = ending.shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        let (tls, handler, ending) = (tls.clone(), Arc::clone(&handler), ending.clone());
-        connections.spawn(async move {
-            let _permit = permit;
-            let _ = stream.set_nodelay(true);
-            match tls {
-                None => converse(stream, handler, ending).await,
-                Some(tls) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(stream, handler, ending).await,
-                    Ok(Err(error)) => debug!(%error, "TLS handshake failed"),
-                    Err(_) => debug!("TLS handshake took too long"),
-                },
-            }
-        });
-    }
-    connections.close();
-    connections.wait().await;
+pub struct Server<H, T> {
+    pub tls: Option<TlsAcceptor>,
+    /// Finds its [`Caller`] among a request's extensions.
+    pub handler: H,
+    pub limits: Limits,
+    pub ending: Ending,
+    /// Hears of connections that were not let go on.
+    pub on_turned_away: T,
 }
 
-async fn converse<S, H, F>(stream: S, handler: Arc<H>, ending: Ending)
+impl<H, F, T> Server<H, T>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send,
+    T: Fn(TurnedAway, IpAddr) + Send + Sync + 'static,
 {
-    let Ending { parting, shutdown } = ending;
-    let service = service_fn(move |request| {
-        let (handler, parting) = (Arc::clone(&handler), parting.clone());
-        async move {
-            let mut response = handler(request).await;
-            if parting.is_cancelled() {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
+    /// Serves until `shutdown`, then until the last request is answered.
+    pub async fn serve(self, listener: TcpListener) {
+        let server = Arc::new(self);
+        let table = Table::new(server.limits.places);
+        let connections = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                () = server.ending.shutdown.cancelled() => break,
+                accepted = listener.accept() => accepted,
+            };
+            let (stream, address) = match accepted {
+                Ok((stream, address)) => (stream, address.ip()),
+                Err(error) => {
+                    warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let (place, crowded) = table.enter(address);
+            if crowded {
+                (server.on_turned_away)(TurnedAway::Crowded, address);
             }
-            Ok::<_, Infallible>(response)
+            let server = Arc::clone(&server);
+            connections.spawn(async move { server.welcome(stream, address, place).await });
         }
-    });
-    let mut connection = std::pin::pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(IDLE)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let outcome = tokio::select! {
-        outcome = connection.as_mut() => outcome,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        connections.close();
+        connections.wait().await;
+    }
+
+    async fn welcome(&self, stream: TcpStream, address: IpAddr, place: Place) {
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = &self.tls else {
+            return self.converse(stream, address, &place).await;
+        };
+        let shaken = tokio::time::timeout(self.limits.patience, tls.accept(stream));
+        let stream = tokio::select! {
+            shaken = shaken => match shaken {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return debug!(%address, %error, "TLS handshake failed"),
+                Err(_) => return (self.on_turned_away)(TurnedAway::Late, address),
+            },
+            () = place.leave.cancelled() => return,
+        };
+        self.converse(stream, address, &place).await;
+    }
+
+    async fn converse<S>(&self, stream: S, address: IpAddr, place: &Place)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        let asked = CancellationToken::new();
+        let service = service_fn(|mut request: Request<Incoming>| {
+            asked.cancel();
+            request.extensions_mut().insert(place.caller(address));
+            async {
+                let mut response = (self.handler)(request).await;
+                if self.ending.parting.is_cancelled() {
+                    let close = HeaderValue::from_static("close");
+                    response.headers_mut().insert(CONNECTION, close);
+                }
+                Ok::<_, Infallible>(response)
+            }
+        });
+        let mut connection = std::pin::pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(IDLE)
+                .max_buf_size(BUFFER)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let silent = async {
+            let first = tokio::time::timeout(self.limits.patience, asked.cancelled());
+            if first.await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = silent => return (self.on_turned_away)(TurnedAway::Late, address),
+            () = place.leave.cancelled() => {
+                if !asked.is_cancelled() {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+                let last = tokio::time::timeout(self.limits.patience, connection);
+                last.await.unwrap_or(Ok(()))
+            }
+            () = self.ending.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            debug!(%address, %error, "a connection ended");
         }
-    };
-    if let Err(error) = outcome {
-        debug!(%error, "a connection ended");
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
-
-    use super::*;
-
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n";
-    const BODY: &str = "ready\n";
-
-    async fn ask(stream: &mut TcpStream) -> String {
-        stream.write_all(REQUEST).await.unwrap();
-        let mut answer = Vec::new();
-        while !answer.ends_with(BODY.as_bytes()) {
-            assert_ne!(stream.read_buf(&mut answer).await.unwrap(), 0, "cut");
-        }
-        String::from_utf8(answer).unwrap()
-    }
-
-    #[tokio::test]
-    async fn who_goes_says_so_with_its_last_answers() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let handler = async |_| Response::new(Full::from(BODY));
-        let ending = Ending::default();
-        let serving = tokio::spawn(serve(listener, None, Arc::new(handler), ending.clone()));
-
-        let mut kept = TcpStream::connect(address).await.unwrap();
-        for _ in 0..2 {
-            let answer = ask(&mut kept).await;
-            assert!(!answer.contains("connection: close"), "{answer}");
-        }
-        ending.parting.cancel();
-        let mut new = TcpStream::connect(address).await.unwrap();
-        for stream in [&mut kept, &mut new] {
-            let answer = ask(stream).await;
-            assert!(answer.contains("connection: close"), "{answer}");
-            assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
-        }
-        ending.shutdown.cancel();
-        serving.await.unwrap();
-    }
-}
+mod tests;

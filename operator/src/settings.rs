@@ -27,7 +27,7 @@ pub struct Settings {
     /// The operator's own namespace
     #[arg(long, env = "POD_NAMESPACE", default_value = "ws-operator")]
     pub namespace: String,
-    /// The Lease whose holder controls; all replicas serve admission
+    /// The Lease whose holder controls, made where it is missing; all replicas serve admission
     #[arg(long, env = "WS_OPERATOR_LEASE", default_value = "ws-operator")]
     pub lease: String,
     /// This replica's name
@@ -78,7 +78,7 @@ pub struct WebhookSettings {
         default_value = "ws-operator"
     )]
     pub webhook_service: String,
-    /// The MutatingWebhookConfiguration whose caBundle is kept
+    /// The MutatingWebhookConfiguration whose caBundle and paths are kept
     #[arg(
         long,
         env = "WS_OPERATOR_WEBHOOK_CONFIGURATION",
@@ -92,10 +92,14 @@ pub struct WebhookSettings {
         default_value = "ws-operator-entrance"
     )]
     pub entrance_configuration: String,
+    /// For a TLS handshake, the head of a request after it, and its body: each
+    #[arg(long, env = "WS_OPERATOR_WEBHOOK_REQUEST_TIMEOUT", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub webhook_request_timeout: Duration,
     /// Namespaces that the webhook configuration leaves out: nothing is restarted there
     #[arg(long, env = "WS_OPERATOR_EXCLUDED_NAMESPACES", value_delimiter = ',')]
     pub excluded_namespaces: Vec<String>,
-    /// The Secret that holds the certificate authority
+    /// The operator's Secret: the key of the webhook's paths and the certificate authority; made where
+    /// it is missing
     #[arg(long, env = "WS_OPERATOR_CA_SECRET", default_value = "ws-operator-ca")]
     pub ca_secret: String,
     #[arg(long, env = "WS_OPERATOR_CA_LIFETIME", default_value = "365d", value_parser = humantime::parse_duration)]

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use stanza::env;
 
 use crate::ask;
-use crate::injection::{Mesh, Neighbours};
+use crate::injection::{Mesh, Neighbours, hash};
 use crate::names;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Gateway {
         match annotation(names::INJECTED) {
             Some(hash) => Self::Ours {
                 app: annotation(names::APP).unwrap_or_default(),
-                hash,
+                hash: hash::injected(hash, container),
                 image: container.image.clone().unwrap_or_default(),
             },
             None => Self::Platform,

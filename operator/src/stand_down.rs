@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Args;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use kube::api::{
     ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
@@ -41,6 +42,9 @@ pub struct StandDown {
         default_value = "ws-operator-entrance"
     )]
     pub entrance_configuration: String,
+    /// The Lease of the operator, which made it: it goes with the operator
+    #[arg(long, env = "WS_OPERATOR_LEASE", default_value = "ws-operator")]
+    pub lease: String,
     /// Remove the companion Services too, for when the AppManifests go with their CRD: nobody
     /// would collect them, as their owners' kind is not known any more
     #[arg(long)]
@@ -86,7 +90,9 @@ pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
     if settings.remove_companions {
         remove_companions(&client).await?;
     }
-    remove_certificates(&client, &settings).await
+    remove_certificates(&client, &settings).await?;
+    let leases: Api<Lease> = Api::namespaced(client, &settings.namespace);
+    remove(&leases, &settings.lease).await
 }
 
 /// All Certificates first: of one that is there cert-manager would issue the Secret anew.

@@ -1,44 +1,52 @@
 //! Admission: the API server asks about each new pod, and is answered from memory.
 //!
 //! No API client here: what the webhook has to say beyond its answer goes through the notices'
-//! queue. Whatever goes wrong, the pod is let in.
+//! queue. Whatever goes wrong, the pod is let in. Nobody but the API server knows where to ask.
 
 mod admit;
+pub mod door;
 mod review;
+pub mod strangers;
 mod subject;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body as _, Incoming};
 use k8s_openapi::jiff::Timestamp;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 use crate::cluster::Cluster;
 use crate::events::{Notice, Notices};
 use crate::injection::Rules;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TurnedAway};
 use crate::reason::Reason;
+use crate::server::{Caller, Ending, Limits, Server};
+use door::{About, Door};
+use strangers::Strangers;
 
 pub use admit::{Answer, admit};
 
-/// Where the API server posts reviews of pods.
-pub const PODS: &str = "/pods";
-/// Where it posts reviews of Services that we led to a gateway.
-pub const SERVICES: &str = "/services";
-/// Where it posts reviews of AppManifests: warnings for the author, and our self-probe.
-pub const MANIFESTS: &str = "/appmanifests";
 /// On a dry-run AppManifest: shows that admission reaches us.
 pub const PROBE: &str = "ws.olares.com/probe";
 
 /// The API server sends objects of at most 3 MiB, twice in an update.
 const LONGEST: usize = 8 << 20;
+/// Bodies are counted in these.
+const UNIT: usize = 1 << 10;
+/// Of bodies that are held at once: 32 MiB.
+const UNITS: usize = (32 << 20) / UNIT;
 /// How long a pod may be kept waiting: well below the API server's own patience of 3 s.
 const PATIENCE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -52,36 +60,119 @@ pub struct Webhook {
     pub metrics: Metrics,
     /// Pods that ask by label are told of by a source.
     pub by_label: bool,
+    pub door: Arc<Door>,
+    pub strangers: Arc<Strangers>,
+    /// For a request's body.
+    pub patience: Duration,
+    pub bodies: Bodies,
+}
+
+/// What may still be read. Routed namespaces have a share of their own, as whose pod was refused
+/// there knows that path.
+pub struct Bodies {
+    installed: Semaphore,
+    entrance: Semaphore,
+}
+
+/// A request's body, and the room that it takes.
+struct Body<'a> {
+    bytes: Bytes,
+    _room: SemaphorePermit<'a>,
 }
 
 impl Webhook {
+    /// What serves it.
+    pub fn server(
+        self: Arc<Self>,
+        tls: TlsAcceptor,
+        limits: Limits,
+        ending: Ending,
+    ) -> Server<impl Fn(Request<Incoming>) -> BoxFuture<'static, Reply>, impl Fn(TurnedAway, IpAddr)>
+    {
+        let strangers = Arc::clone(&self.strangers);
+        let webhook = self;
+        Server {
+            tls: Some(tls),
+            handler: move |request| {
+                let webhook = Arc::clone(&webhook);
+                async move { webhook.handle(request).await }.boxed()
+            },
+            limits,
+            ending,
+            on_turned_away: move |why, address| strangers.turned_away(why, address),
+        }
+    }
+
     pub async fn handle(&self, request: Request<Incoming>) -> Reply {
         let started = Instant::now();
+        let caller = request.extensions().get::<Caller>().cloned();
+        let address = caller.as_ref().map(|caller| caller.address);
+        let turned_away = |why, code| {
+            let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+            self.strangers.turned_away(why, address);
+            last(code)
+        };
         let path = request.uri().path().to_owned();
-        if request.method() != Method::POST || ![PODS, SERVICES, MANIFESTS].contains(&path.as_str())
-        {
-            return status(StatusCode::NOT_FOUND);
+        let about = self.door.opens(&path);
+        let Some(about) = about.filter(|_| request.method() == Method::POST) else {
+            return turned_away(TurnedAway::UnknownPath, StatusCode::NOT_FOUND);
+        };
+        if let Some(caller) = caller {
+            caller.is_known();
         }
-        let body = match Limited::new(request.into_body(), LONGEST).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => {
-                // The failurePolicy lets the pod in.
-                warn!(%error, "an admission review could not be read");
-                return status(StatusCode::BAD_REQUEST);
-            }
+        let body = match self.read(request, about).await {
+            Ok(body) => body,
+            Err(StatusCode::BAD_REQUEST) => return last(StatusCode::BAD_REQUEST),
+            Err(code @ StatusCode::REQUEST_TIMEOUT) => return turned_away(TurnedAway::Late, code),
+            Err(code) => return turned_away(TurnedAway::TooLarge, code),
         };
         let answer = async {
-            match path.as_str() {
-                PODS => self.pod(&body).await,
-                SERVICES => self.service(&body),
-                _ => self.manifest(&body),
+            match about {
+                About::Pods => self.pod(&body.bytes, None).await,
+                About::Entrance(namespace) => self.pod(&body.bytes, namespace).await,
+                About::Services => self.service(&body.bytes),
+                About::Manifests => self.manifest(&body.bytes),
             }
         };
-        let response = self.whatever_happens(&body, answer).await;
+        let response = self.whatever_happens(&body.bytes, answer).await;
         self.metrics
             .admission_latency
             .observe(started.elapsed().as_secs_f64());
         response
+    }
+
+    /// In time, and only as much as there is room for. What cannot be read is let in by the
+    /// failurePolicy.
+    async fn read(
+        &self,
+        request: Request<Incoming>,
+        about: About<'_>,
+    ) -> Result<Body<'_>, StatusCode> {
+        let deadline = Instant::now() + self.patience;
+        let body = request.into_body();
+        // Whose length is not declared may be as long as any.
+        let declared = body.size_hint().exact().unwrap_or(LONGEST as u64);
+        let length = usize::try_from(declared).unwrap_or(usize::MAX);
+        if length > LONGEST {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        let room = self.bodies.room(about, length);
+        let Ok(Some(room)) = tokio::time::timeout_at(deadline, room).await else {
+            return Err(StatusCode::SERVICE_UNAVAILABLE);
+        };
+        let read = Limited::new(body, LONGEST).collect();
+        match tokio::time::timeout_at(deadline, read).await {
+            Ok(Ok(whole)) => Ok(Body {
+                bytes: whole.to_bytes(),
+                _room: room,
+            }),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Ok(Err(error)) => {
+                warn!(%error, "an admission review could not be read");
+                Err(StatusCode::BAD_REQUEST)
+            }
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        }
     }
 
     /// An error of ours, a panic included, lets the object in: with a warning where the review is
@@ -105,8 +196,12 @@ impl Webhook {
             .unwrap_or_else(|| status(StatusCode::BAD_REQUEST))
     }
 
-    async fn pod(&self, body: &[u8]) -> serde_json::Result<Reply> {
+    /// `namespace`: whose path it was asked by. Another's is none of its business.
+    async fn pod(&self, body: &[u8], namespace: Option<&str>) -> serde_json::Result<Reply> {
         let review = review::Review::parse(body)?;
+        if namespace.is_some_and(|namespace| namespace != review.namespace()) {
+            return Ok(last(StatusCode::FORBIDDEN));
+        }
         let answer = self.decide(&review).await;
         self.metrics.admitted(answer.decision, answer.reason);
         self.tell_failure(body, &answer);
@@ -192,6 +287,34 @@ fn json(value: &serde_json::Value) -> serde_json::Result<Reply> {
         .headers_mut()
         .insert(http::header::CONTENT_TYPE, json);
     Ok(response)
+}
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self {
+            installed: Semaphore::new(UNITS * 3 / 4),
+            entrance: Semaphore::new(UNITS / 4),
+        }
+    }
+}
+
+impl Bodies {
+    async fn room(&self, about: About<'_>, length: usize) -> Option<SemaphorePermit<'_>> {
+        let share = match about {
+            About::Entrance(_) => &self.entrance,
+            About::Pods | About::Services | About::Manifests => &self.installed,
+        };
+        let units = u32::try_from(length.div_ceil(UNIT)).ok()?;
+        share.acquire_many(units).await.ok()
+    }
+}
+
+/// Nothing more is heard on that connection.
+fn last(code: StatusCode) -> Reply {
+    let mut reply = status(code);
+    let close = HeaderValue::from_static("close");
+    reply.headers_mut().insert(CONNECTION, close);
+    reply
 }
 
 fn status(status: StatusCode) -> Reply {

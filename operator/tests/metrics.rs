@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use ws_operator::cluster::Cluster;
 use ws_operator::events::Notices;
-use ws_operator::metrics::{Certificate, Metrics, Watched};
+use ws_operator::metrics::{Certificate, Metrics, TurnedAway, Watched};
 use ws_operator::reason::Reason;
 
 #[test]
@@ -27,6 +27,7 @@ fn the_page_lists_every_metric_and_its_type() {
     metrics.rolled(Reason::RollBare);
     metrics.reconciled(true, Duration::ZERO);
     metrics.expires(Certificate::Leaf, 0);
+    metrics.turned_away(TurnedAway::Late);
     let text = metrics.text();
     let exported: BTreeMap<String, String> = text
         .lines()

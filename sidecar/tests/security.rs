@@ -46,8 +46,17 @@ fn every_claim_names_tests_that_exist() {
     }
     let mut missing = BTreeSet::new();
     for (file, test) in named_tests(&page) {
-        let source =
-            std::fs::read_to_string(sidecar.join(format!("tests/{file}.rs"))).unwrap_or_default();
+        // The operator's are named by their path from the root.
+        let path = if file.contains('/') {
+            format!("../{file}")
+        } else {
+            format!("tests/{file}.rs")
+        };
+        let source = std::fs::read_to_string(sidecar.join(path)).unwrap_or_default();
+        // Those on a cluster, and with Helm, are listed by name where they are started.
+        if file.starts_with("tests/") && source.contains(&format!("fn {test}(")) {
+            continue;
+        }
         let marked = ["#[tokio::test", "#[test]"].iter().any(|mark| {
             source.split(mark).skip(1).any(|rest| {
                 let head = rest.split_once('{').map_or(rest, |(head, _)| head);

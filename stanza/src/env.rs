@@ -51,6 +51,27 @@ pub fn to_env(stanza: &WebSocket) -> Vec<(&'static str, String)> {
     env
 }
 
+/// The settings of type `Secret`, by their places in [`OPTIONS`].
+const SECRETS: [[&str; 3]; 1] = [["identity", "jwt", "secret"]];
+
+/// The options without what is secret in them, and that.
+pub fn without_secrets(options: &str) -> (String, Vec<Json>) {
+    let Ok(mut rest) = serde_json::from_str::<Json>(options) else {
+        return (options.to_owned(), Vec::new());
+    };
+    let mut secrets = Vec::new();
+    for [group, part, key] in SECRETS {
+        let found = rest
+            .pointer_mut(&format!("/{group}/{part}"))
+            .and_then(|part| part.as_object_mut()?.get_mut(key));
+        secrets.extend(found.map(Json::take));
+    }
+    if secrets.is_empty() {
+        return (options.to_owned(), secrets);
+    }
+    (rest.to_string(), secrets)
+}
+
 /// The stanza as one document again: what [`to_env`] wrote, or what a person set.
 pub fn stanza_of(target: &CallbackTarget, options: Map<String, Json>) -> Json {
     let mut stanza = options;

@@ -52,12 +52,19 @@ impl Authority {
 
 /// The caBundle of each webhook of a MutatingWebhookConfiguration as PEM.
 pub fn bundles(configuration: &str) -> Result<Vec<String>> {
-    let place = ["get", "mutatingwebhookconfiguration", configuration];
-    let text = kubectl(place.into_iter().chain(["-o", "json"]))?;
-    let object: Json = serde_json::from_str(&text).context(text)?;
-    let webhooks = object["webhooks"].as_array().into_iter().flatten();
+    let webhooks = webhooks(configuration)?;
     let bundle = |webhook: &Json| webhook["clientConfig"]["caBundle"].as_str().map(decode);
     webhooks
+        .iter()
         .map(|webhook| bundle(webhook).unwrap_or_else(|| Ok(String::new())))
         .collect()
+}
+
+/// The webhooks of a MutatingWebhookConfiguration.
+pub fn webhooks(configuration: &str) -> Result<Vec<Json>> {
+    let place = ["get", "mutatingwebhookconfiguration", configuration];
+    let text = kubectl(place.into_iter().chain(["-o", "json"]))?;
+    let mut object: Json = serde_json::from_str(&text).context(text)?;
+    let webhooks = object["webhooks"].take();
+    Ok(webhooks.as_array().cloned().unwrap_or_default())
 }

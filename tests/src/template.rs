@@ -37,7 +37,17 @@ pub fn find(helm: &str) -> Option<PathBuf> {
 
 /// The objects that the chart makes with these `--set` words.
 pub fn render(helm: &Path, kubernetes: &str, sets: &[&str]) -> Result<Vec<Json>> {
-    let text = template(helm, kubernetes, sets)?.map_err(anyhow::Error::msg)?;
+    render_knowing(helm, kubernetes, &[], sets)
+}
+
+/// … where the API server has these kinds too.
+pub fn render_knowing(
+    helm: &Path,
+    kubernetes: &str,
+    kinds: &[&str],
+    sets: &[&str],
+) -> Result<Vec<Json>> {
+    let text = template(helm, kubernetes, kinds, sets)?.map_err(anyhow::Error::msg)?;
     text.split("\n---\n")
         .map(|document| document.trim_start_matches("---\n"))
         .filter(|document| {
@@ -53,16 +63,22 @@ pub fn render(helm: &Path, kubernetes: &str, sets: &[&str]) -> Result<Vec<Json>>
 
 /// What Helm says of values that it does not take.
 pub fn refusal(helm: &Path, sets: &[&str]) -> Result<String> {
-    match template(helm, OLDEST, sets)? {
+    match template(helm, OLDEST, &[], sets)? {
         Ok(_) => bail!("{sets:?} were taken"),
         Err(words) => Ok(words),
     }
 }
 
-fn template(helm: &Path, kubernetes: &str, sets: &[&str]) -> Result<Result<String, String>> {
+fn template(
+    helm: &Path,
+    kubernetes: &str,
+    kinds: &[&str],
+    sets: &[&str],
+) -> Result<Result<String, String>> {
     let output = Command::new(helm)
         .args(["template", "ws-operator", "--namespace", "ws-operator"])
         .args(["--no-hooks", "--kube-version", kubernetes])
+        .args(kinds.iter().map(|kind| format!("--api-versions={kind}")))
         .args(sets.iter().map(|set| format!("--set{set}")))
         .arg(root().join("charts/ws-operator"))
         .output()

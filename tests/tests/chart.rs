@@ -38,7 +38,10 @@ fn main() -> ExitCode {
         monitoring::the_monitors_find_their_ports,
         monitoring::the_dashboard_asks_for_numbers_that_exist,
         monitoring::the_network_policy_lets_in_who_must,
+        certificates::the_api_servers_way_is_left_to_the_operator,
         rights::rights_follow_the_sources,
+        rights::what_is_missing_is_made_at_home,
+        rights::policies_narrow_them_where_the_api_server_can,
         scheduling::replicas_are_spread_and_kept,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

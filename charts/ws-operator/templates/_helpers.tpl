@@ -116,3 +116,30 @@ securityContext:
     drop: [ALL]
   readOnlyRootFilesystem: true
 {{- end -}}
+
+{{- /* Whether the API server has, or is said to have, ValidatingAdmissionPolicies. */ -}}
+{{- define "ws-operator.admissionPolicy" -}}
+{{- $enabled := toString .Values.validatingAdmissionPolicy.enabled -}}
+{{- $known := .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy" -}}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") $known) -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- define "ws-operator.policyOf" -}}
+failurePolicy: Fail
+matchConditions:
+  - name: by-the-operator
+    expression: request.userInfo.username == "system:serviceaccount:{{ .Release.Namespace }}:{{ include "ws-operator.serviceAccount" . }}"
+{{- end -}}
+
+{{- /* CEL: that two maps are the same but for some keys. */ -}}
+{{- define "ws-operator.sameBut" -}}
+{{- $one := index . 0 -}}{{- $other := index . 1 -}}{{- $keys := index . 2 | toJson -}}
+dyn({{ $one }}).all(key, key in {{ $keys }} || (key in dyn({{ $other }}) && dyn({{ $one }})[key] == dyn({{ $other }})[key])) && dyn({{ $other }}).all(key, key in {{ $keys }} || key in dyn({{ $one }}))
+{{- end -}}
+
+{{- /* CEL: that a Service stands beside an entrance by the operator's doing. */ -}}
+{{- define "ws-operator.companion" -}}
+has({{ . }}.metadata.labels) && "ws.olares.com/entrance" in {{ . }}.metadata.labels && has({{ . }}.metadata.ownerReferences) && {{ . }}.metadata.ownerReferences.exists(owner, owner.kind == "AppManifest" && owner.apiVersion.startsWith("ws.olares.com/"))
+{{- end -}}

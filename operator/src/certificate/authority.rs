@@ -230,16 +230,20 @@ impl Authorities {
         .collect()
     }
 
-    pub fn to_data(&self) -> BTreeMap<String, ByteString> {
-        let mut data = BTreeMap::new();
-        self.signing.store(&mut data, "signing");
-        if let Some(next) = &self.next {
-            next.store(&mut data, "next");
+    /// Beside what else is there.
+    pub fn put(&self, data: &mut BTreeMap<String, ByteString>) {
+        let all = [
+            ("signing", Some(&self.signing)),
+            ("next", self.next.as_ref()),
+            ("previous", self.previous.as_ref()),
+        ];
+        for (role, authority) in all {
+            let of_role = |key: &str| key.split('.').next() == Some(role);
+            data.retain(|key, _| !of_role(key));
+            if let Some(authority) = authority {
+                authority.store(data, role);
+            }
         }
-        if let Some(previous) = &self.previous {
-            previous.store(&mut data, "previous");
-        }
-        data
     }
 
     pub fn from_data(data: &BTreeMap<String, ByteString>) -> Result<Self, Error> {
@@ -310,8 +314,14 @@ mod tests {
             .unwrap()
             .tended(LIFE, at(600))
             .unwrap();
-        assert!(Authorities::from_data(&set.to_data()).unwrap() == set);
-        assert!(Authorities::from_data(&BTreeMap::new()).is_err());
+        let mut data = BTreeMap::from([("path".to_owned(), ByteString(vec![1]))]);
+        assert!(Authorities::from_data(&data).is_err());
+        set.put(&mut data);
+        assert!(Authorities::from_data(&data).unwrap() == set);
+        let promoted = set.tended(LIFE, at(750)).unwrap();
+        promoted.put(&mut data);
+        assert!(Authorities::from_data(&data).unwrap() == promoted);
+        assert!(data.contains_key("path"), "what is others' stays");
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The webhook entry with `failurePolicy: Fail`, for namespaces with an entrance that leads to
+//! The webhook entries with `failurePolicy: Fail`, for namespaces with an entrance that leads to
 //! gateways and for no others: a pod without a gateway would get no requests there.
 //!
-//! It stands in a configuration of its own, which whoever installs us leaves empty: so the list
-//! of namespaces is ours alone, and no right to label namespaces is needed.
+//! They stand in a configuration of its own, which whoever installs us leaves empty: so the list
+//! of namespaces is ours alone, and no right to label namespaces is needed. Each namespace has an
+//! entry, as each has a path: whose pod is refused is told the path that was asked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -11,11 +12,21 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Value as Json, json};
 use tracing::info;
 
-use super::configuration::{Configuration, Present, encoded};
+use super::configuration::{Configuration, Present, Way, encoded};
 use crate::cluster::Cluster;
-use crate::webhook;
+use crate::webhook::door::About;
 
 const ENTRY: &str = "entrance.pods.ws.olares.com";
+/// The API server looks at every entry for every pod, and keeps no object of more than 1.5 MB: the
+/// namespaces after so many share one.
+const ENTRIES: usize = 200;
+
+/// One entry.
+struct Wanted<'a> {
+    name: String,
+    path: String,
+    namespaces: Vec<&'a String>,
+}
 
 pub struct Entrances {
     pub configuration: Configuration,
@@ -42,13 +53,14 @@ impl Entrances {
         &self,
         present: &Present,
         bundle: &[CertificateDer<'static>],
+        way: Way<'_>,
     ) -> kube::Result<()> {
         let namespaces = self.cluster.routed_namespaces();
-        let wanted = (!namespaces.is_empty()).then(|| self.entry(&namespaces, bundle));
-        if covers(present, wanted.as_ref(), bundle) {
+        let wanted = wanted(&namespaces, present, way);
+        if covers(present, &wanted, bundle) {
             return Ok(());
         }
-        let webhooks = wanted.into_iter().collect();
+        let webhooks = wanted.iter().map(|one| self.entry(one, bundle)).collect();
         self.configuration.apply(webhooks, Some(present)).await?;
         info!(
             ?namespaces,
@@ -57,13 +69,16 @@ impl Entrances {
         Ok(())
     }
 
-    fn entry(&self, namespaces: &BTreeSet<String>, bundle: &[CertificateDer<'static>]) -> Json {
+    /// The chart's ValidatingAdmissionPolicy lets us write this and nothing else.
+    fn entry(&self, wanted: &Wanted<'_>, bundle: &[CertificateDer<'static>]) -> Json {
         json!({
-            "name": ENTRY,
+            "name": wanted.name,
             "admissionReviewVersions": ["v1"],
             "clientConfig": {
                 "caBundle": encoded(bundle),
-                "service": {"name": self.service, "namespace": self.namespace, "path": webhook::PODS, "port": 443},
+                "service": {
+                    "name": self.service, "namespace": self.namespace, "path": wanted.path, "port": 443,
+                },
             },
             "rules": [{
                 "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"],
@@ -74,10 +89,42 @@ impl Entrances {
             "reinvocationPolicy": "IfNeeded",
             "sideEffects": "NoneOnDryRun",
             "matchPolicy": "Equivalent",
-            "namespaceSelector": {"matchExpressions": [
-                {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces},
-            ]},
+            "namespaceSelector": wanted.selector(),
         })
+    }
+}
+
+fn wanted<'a>(
+    namespaces: &'a BTreeSet<String>,
+    present: &Present,
+    way: Way<'_>,
+) -> Vec<Wanted<'a>> {
+    let named = |name: String, about, namespaces| {
+        let found = present.webhooks.iter().find(|one| one.name == name);
+        let path = way.path(about, found.and_then(|one| one.path.as_deref()));
+        Wanted {
+            name,
+            path,
+            namespaces,
+        }
+    };
+    let own = namespaces.iter().take(ENTRIES).map(|namespace| {
+        let about = About::Entrance(Some(namespace));
+        named(format!("{namespace}.{ENTRY}"), about, vec![namespace])
+    });
+    let mut all: Vec<Wanted<'_>> = own.collect();
+    let others: Vec<&String> = namespaces.iter().skip(ENTRIES).collect();
+    if !others.is_empty() {
+        all.push(named(ENTRY.to_owned(), About::Entrance(None), others));
+    }
+    all
+}
+
+impl Wanted<'_> {
+    fn selector(&self) -> Json {
+        json!({"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": self.namespaces},
+        ]})
     }
 }
 
@@ -86,13 +133,16 @@ pub async fn clear(configuration: &Configuration) -> kube::Result<()> {
     configuration.apply(Vec::new(), None).await
 }
 
-/// Whether the entry is there with the wanted bundle and namespaces.
-fn covers(present: &Present, wanted: Option<&Json>, bundle: &[CertificateDer<'static>]) -> bool {
-    match (present.webhooks.as_slice(), wanted) {
-        ([], None) => true,
-        ([found], Some(wanted)) => {
-            found.bundle == bundle && found.namespaces == wanted["namespaceSelector"]
-        }
-        _ => false,
-    }
+/// Whether the entries are there with the wanted bundle, paths and namespaces.
+fn covers(present: &Present, wanted: &[Wanted<'_>], bundle: &[CertificateDer<'static>]) -> bool {
+    let found = &present.webhooks;
+    found.len() == wanted.len()
+        && wanted.iter().all(|wanted| {
+            found.iter().any(|found| {
+                found.name == wanted.name
+                    && found.bundle == bundle
+                    && found.path.as_deref() == Some(wanted.path.as_str())
+                    && found.namespaces == wanted.selector()
+            })
+        })
 }

@@ -1,5 +1,5 @@
-//! Keeps the served leaf and the webhook configurations' caBundle in step: with certificates of
-//! our own, or with files that others write.
+//! Keeps the served leaf and the webhook configurations' caBundle in step, with certificates of our
+//! own or with files that others write; and the paths in them with those that the webhook answers to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,16 +7,18 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::bundle::{self, Bundle};
-use super::configuration::{Configuration, Present};
+use super::configuration::{Configuration, Present, Way};
 use super::entrances::Entrances;
 use super::files::{self, Files};
 use super::leaf::Leaf;
-use super::own::{self, Own};
+use super::own::{self, Own, Safe};
 use crate::cluster::chain;
 use crate::metrics::{Certificate, Metrics};
+use crate::webhook::door::{Door, Key};
 
 /// The shortest and the longest pause between two looks.
 const SOONEST: Duration = Duration::from_secs(1);
@@ -25,6 +27,8 @@ const LATEST: Duration = Duration::from_secs(15);
 const LOOKS: u32 = 20;
 /// Between two looks at files.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long until every replica has seen what is in the Secret.
+const LEARNT: Duration = Duration::from_secs(2 * LATEST.as_secs());
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -45,17 +49,19 @@ enum Error {
 
 /// Where certificates come from.
 pub enum Origin {
-    Own(Box<Own>),
+    Own(Own),
     Files(Files),
 }
 
 pub struct Keeper {
+    pub safe: Safe,
     pub origin: Origin,
+    pub door: Arc<Door>,
     pub configuration: Configuration,
     pub entrances: Entrances,
     pub leaf: Arc<Leaf>,
     pub metrics: Metrics,
-    /// Set once a look has found bundles that vouch for the served leaf.
+    /// Set once a look has found bundles that vouch for the served leaf, and paths that lead to us.
     pub trusted: watch::Sender<bool>,
 }
 
@@ -63,6 +69,8 @@ pub struct Keeper {
 #[derive(Default)]
 struct Memory {
     bundle: Bundle,
+    /// The key of the webhook's paths, and when we saw it first.
+    key: Option<(Key, Instant)>,
     served: Option<Served>,
 }
 
@@ -93,7 +101,7 @@ impl Looked {
     }
 }
 
-/// What the API server trusts.
+/// What the API server trusts, and where it asks.
 struct Trust {
     installed: Present,
     entrances: Present,
@@ -112,8 +120,14 @@ impl Trust {
         all
     }
 
-    fn vouches(&self, authorities: &[CertificateDer<'static>]) -> bool {
-        self.installed.trusts(authorities) && self.entrances.trusts(authorities)
+    fn paths(&self) -> impl Iterator<Item = &String> {
+        self.installed.paths().chain(self.entrances.paths())
+    }
+
+    /// Whether it will ask us by that way, and believe that it is us.
+    fn vouches(&self, authorities: &[CertificateDer<'static>], way: Way<'_>) -> bool {
+        let trusted = self.installed.trusts(authorities) && self.entrances.trusts(authorities);
+        trusted && self.installed.is_led(way)
     }
 }
 
@@ -160,14 +174,16 @@ impl Keeper {
 
     async fn tend_own(&self, own: &Own, memory: &mut Memory) -> Result<Looked, Error> {
         let now = OffsetDateTime::now_utc();
-        let signing = own.authorities(now).await?;
+        let signing = self.safe.authorities(own, now).await?;
         let authorities = bundle::parse(signing.bundle().as_bytes());
         let trust = self.trust().await?;
-        self.publish(&trust, &authorities, &mut memory.bundle, now, true)
+        let (key, settled) = self.key(&trust, memory).await?;
+        let way = Way { key: &key, settled };
+        self.publish(&trust, &authorities, &mut memory.bundle, way, true)
             .await?;
         self.metrics
             .expires(Certificate::Authority, signing.signing.expires());
-        let vouched = trust.vouches(&authorities);
+        let vouched = trust.vouches(&authorities, way);
         let due = match &memory.served {
             Some(Served::Own {
                 authorities: before,
@@ -195,7 +211,6 @@ impl Keeper {
     }
 
     async fn tend_files(&self, files: &Files, memory: &mut Memory) -> Result<Looked, Error> {
-        let now = OffsetDateTime::now_utc();
         let served = match &memory.served {
             Some(Served::File { authorities, .. }) => Some(authorities.clone()),
             Some(Served::Own { .. }) | None => None,
@@ -210,15 +225,17 @@ impl Keeper {
             (Err(error), None) => return Err(error.into()),
         };
         let trust = self.trust().await?;
+        let (key, settled) = self.key(&trust, memory).await?;
+        let way = Way { key: &key, settled };
         let both = !files.injected;
-        self.publish(&trust, &authorities, &mut memory.bundle, now, both)
+        self.publish(&trust, &authorities, &mut memory.bundle, way, both)
             .await?;
         if let Some(first) = bundle::expires(&authorities) {
             self.metrics
                 .expires(Certificate::Authority, first.unix_timestamp());
         }
         let found = found?;
-        let vouched = trust.vouches(&authorities);
+        let vouched = trust.vouches(&authorities, way);
         match &memory.served {
             Some(Served::File { chain, .. }) if *chain == found.key.cert => {}
             Some(_) if !vouched => {}
@@ -254,21 +271,43 @@ impl Keeper {
         })
     }
 
-    /// `both`: the installed configuration is ours to keep, beside that for routed namespaces.
+    /// Opens the webhook to paths of the Secret's key, and to those that the API server has. Paths
+    /// of another key, as when the Secret was lost, stay until every replica has had the time to
+    /// learn of this one: who does not know it answers 404.
+    async fn key(&self, trust: &Trust, memory: &mut Memory) -> Result<(Key, bool), Error> {
+        let key = self.safe.key().await?;
+        self.door.answer_to(&key, trust.paths().cloned());
+        let since = match &memory.key {
+            Some((known, since)) if *known == key => *since,
+            _ => Instant::now(),
+        };
+        memory.key = Some((key.clone(), since));
+        Ok((key, since.elapsed() >= LEARNT))
+    }
+
+    /// `both`: the installed configuration's caBundle is ours to keep, beside that for routed
+    /// namespaces.
     async fn publish(
         &self,
         trust: &Trust,
         authorities: &[CertificateDer<'static>],
         bundle: &mut Bundle,
-        now: OffsetDateTime,
+        way: Way<'_>,
         both: bool,
     ) -> Result<(), Error> {
+        let now = OffsetDateTime::now_utc();
         let wanted = bundle.merged(authorities, &trust.certificates(), now);
-        if both {
-            let written = self.configuration.write(&trust.installed, &wanted).await;
-            written.map_err(|source| failed(&self.configuration, source))?;
-        }
-        let written = self.entrances.publish(&trust.entrances, &wanted).await;
+        let Trust {
+            installed,
+            entrances,
+        } = trust;
+        let written = if both {
+            self.configuration.write(installed, &wanted, way).await
+        } else {
+            self.configuration.write_paths(installed, way).await
+        };
+        written.map_err(|source| failed(&self.configuration, source))?;
+        let written = self.entrances.publish(entrances, &wanted, way).await;
         written.map_err(|source| failed(&self.entrances.configuration, source))
     }
 }

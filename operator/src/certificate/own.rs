@@ -1,6 +1,11 @@
-//! The operator as its own certificate authority, kept in a Secret.
+//! The operator's own Secret: the key of the webhook's paths and, where nobody else makes its
+//! certificates, the operator's certificate authorities.
 
+use std::collections::BTreeMap;
+
+use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Api;
 use kube::api::PostParams;
 use time::OffsetDateTime;
@@ -8,6 +13,8 @@ use tracing::info;
 
 use super::Lifetimes;
 use super::authority::{self, Authorities, Signed};
+use crate::names;
+use crate::webhook::door::Key;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -15,44 +22,84 @@ pub enum Error {
     Secret { name: String, source: kube::Error },
     #[error("cannot make certificates")]
     Authority(#[from] authority::Error),
+    #[error("cannot make a random number")]
+    Random,
 }
 
-pub struct Own {
+/// Of several replicas one writes, all read.
+pub struct Safe {
     pub secrets: Api<Secret>,
-    pub secret: String,
+    pub name: String,
+}
+
+/// How we make certificates.
+pub struct Own {
     pub lifetimes: Lifetimes,
 }
 
-impl Own {
-    /// The Secret's CAs as they should be now; of several replicas one writes, all read. The
-    /// Secret itself is there from the start, empty: whoever installs us also removes it.
-    pub async fn authorities(&self, now: OffsetDateTime) -> Result<Authorities, Error> {
+type Data = BTreeMap<String, ByteString>;
+
+impl Safe {
+    /// The key of the webhook's paths.
+    pub async fn key(&self) -> Result<Key, Error> {
+        self.tended(|data| {
+            let present = data.get(Key::NAME).and_then(Key::load);
+            let key = match present {
+                Some(key) => key,
+                None => Key::generate().map_err(|_| Error::Random)?,
+            };
+            data.insert(Key::NAME.to_owned(), key.store());
+            Ok(key)
+        })
+        .await
+    }
+
+    /// The CAs as they should be now.
+    pub async fn authorities(&self, own: &Own, now: OffsetDateTime) -> Result<Authorities, Error> {
+        let lifetime = own.lifetimes.authority;
+        self.tended(|data| {
+            let tended = match Authorities::from_data(data) {
+                Ok(present) => present.tended(lifetime, now)?,
+                Err(_) => Authorities::new(lifetime, now)?,
+            };
+            tended.put(data);
+            Ok(tended)
+        })
+        .await
+    }
+
+    /// What `tend` takes from the Secret's data, once the Secret has them as `tend` leaves them. A
+    /// Secret that is missing is made: not everybody who installs a chart makes all of it.
+    async fn tended<T>(
+        &self,
+        mut tend: impl FnMut(&mut Data) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let failed = |source| Error::Secret {
-            name: self.secret.clone(),
+            name: self.name.clone(),
             source,
         };
         loop {
-            let mut secret = self.secrets.get(&self.secret).await.map_err(failed)?;
-            let data = secret.data.take().unwrap_or_default();
-            let lifetime = self.lifetimes.authority;
-            let present = Authorities::from_data(&data).ok();
-            let tended = match &present {
-                Some(present) => present.tended(lifetime, now)?,
-                None => Authorities::new(lifetime, now)?,
-            };
-            if present.as_ref() == Some(&tended) {
-                return Ok(tended);
+            let found = self.secrets.get_opt(&self.name).await.map_err(failed)?;
+            let missing = found.is_none();
+            let mut secret = found.unwrap_or_else(|| self.empty());
+            let before = secret.data.clone().unwrap_or_default();
+            let mut data = before.clone();
+            let taken = tend(&mut data)?;
+            if data == before {
+                return Ok(taken);
             }
-            secret.data = Some(tended.to_data());
-            // With the resourceVersion that was read, so that of two writers one fails.
-            let written = self
-                .secrets
-                .replace(&self.secret, &PostParams::default(), &secret)
-                .await;
+            secret.data = Some(data);
+            let params = PostParams::default();
+            let written = if missing {
+                self.secrets.create(&params, &secret).await
+            } else {
+                // With the resourceVersion that was read, so that of two writers one fails.
+                self.secrets.replace(&self.name, &params, &secret).await
+            };
             match written {
                 Ok(_) => {
-                    info!(secret = self.secret, "certificate authorities written");
-                    return Ok(tended);
+                    info!(secret = self.name, missing, "the operator's Secret written");
+                    return Ok(taken);
                 }
                 // Another replica was first: read what it wrote.
                 Err(kube::Error::Api(error)) if error.code == 409 => {}
@@ -61,6 +108,20 @@ impl Own {
         }
     }
 
+    fn empty(&self) -> Secret {
+        Secret {
+            metadata: ObjectMeta {
+                name: Some(self.name.clone()),
+                labels: Some(names::managed()),
+                ..ObjectMeta::default()
+            },
+            type_: Some("Opaque".to_owned()),
+            ..Secret::default()
+        }
+    }
+}
+
+impl Own {
     pub fn sign(
         &self,
         authorities: &Authorities,

@@ -2,6 +2,7 @@
 
 use super::due::Due;
 use crate::cluster::WorkloadFacts;
+use crate::injection::hash;
 
 /// What makes the workload's controller replace its pods.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(super) const UNWANTED: &str = "none";
 /// Whether the present template was rolled for something else than is due now. A rollout that
 /// failed for settings of before must not keep better settings away.
 pub(super) fn is_new_goal(workload: &WorkloadFacts, due: &Due) -> bool {
-    let goal = due.goal.as_deref().unwrap_or(UNWANTED);
+    let goal = due.goal.as_deref().map_or(UNWANTED, hash::written);
     workload
         .rollout
         .as_deref()
@@ -27,7 +28,7 @@ pub(super) fn is_new_goal(workload: &WorkloadFacts, due: &Due) -> bool {
 /// `<goal>`, then `<goal>.1`, `<goal>.2`: always other than what is there.
 pub(super) fn trigger(workload: &WorkloadFacts, goal: Option<&str>) -> Trigger {
     let present = workload.rollout.as_deref();
-    let name = goal.unwrap_or(UNWANTED);
+    let name = goal.map_or(UNWANTED, hash::written);
     let (before, count) = match present.and_then(|rollout| rollout.split_once('.')) {
         Some((before, count)) => (Some(before), count.parse().unwrap_or(0)),
         None => (present, 0u32),

@@ -13,7 +13,7 @@ use tracing::{error, warn};
 use super::LAST_CALLS;
 use crate::certificate::leaf::Leaf;
 use crate::controller::Triggers;
-use crate::server::{Ending, serve};
+use crate::server::{Ending, Limits};
 use crate::source::Sources;
 use crate::webhook::Webhook;
 
@@ -52,15 +52,12 @@ impl Tasks {
         listener: TcpListener,
         leaf: &Arc<Leaf>,
         webhook: Webhook,
+        limits: Limits,
         ending: Ending,
     ) -> anyhow::Result<()> {
         let listener = listener.into_std()?;
         let tls = TlsAcceptor::from(Arc::new(leaf.server_config().context("TLS")?));
-        let webhook = Arc::new(webhook);
-        let handler = move |request| {
-            let webhook = Arc::clone(&webhook);
-            async move { webhook.handle(request).await }
-        };
+        let server = Arc::new(webhook).server(tls, limits, ending.clone());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -76,7 +73,7 @@ impl Tasks {
                     tokio::time::sleep(LAST_CALLS).await;
                 };
                 tokio::select! {
-                    () = serve(listener, Some(tls), Arc::new(handler), ending.clone()) => {}
+                    () = server.serve(listener) => {}
                     () = cut => {}
                 }
             });

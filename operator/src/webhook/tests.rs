@@ -9,7 +9,9 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value as Json, json};
 use stanza::choice::Expose;
 use time::OffsetDateTime;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -19,14 +21,20 @@ use crate::certificate::authority::Authorities;
 use crate::certificate::leaf::Leaf;
 use crate::cluster::{Facts, ServiceFacts};
 use crate::injection::ExposeRule;
-use crate::server::{Ending, serve};
+use door::Key;
 
+const PODS: About<'_> = About::Pods;
+const SERVICES: About<'_> = About::Services;
+const MANIFESTS: About<'_> = About::Manifests;
+/// No test waits for it.
+const FOR_EVER: Duration = Duration::from_hours(1);
 const NAME: &str = "ws-operator.ws-operator.svc";
 
 /// The webhook behind its own TLS server, and the certificate authority that vouches for it.
 struct Server {
     address: std::net::SocketAddr,
     webhook: Arc<Webhook>,
+    key: Key,
     bundle: String,
     /// What would become Events.
     told: tokio::sync::mpsc::Receiver<Notice>,
@@ -36,7 +44,11 @@ struct Server {
 impl Server {
     /// With one app in its stores, whose Service selects pods labelled `app: chat`.
     async fn start() -> Self {
-        let server = Self::ignorant().await;
+        Self::patient(FOR_EVER).await
+    }
+
+    async fn patient(patience: Duration) -> Self {
+        let server = Self::ignorant(patience).await;
         let cluster = &server.webhook.cluster;
         let app = json!({
             "metadata": {"name": "chat", "namespace": "chat"},
@@ -56,8 +68,11 @@ impl Server {
     }
 
     /// Before its watches have told it anything.
-    async fn ignorant() -> Self {
+    async fn ignorant(patience: Duration) -> Self {
         let (notices, told) = Notices::kept();
+        let (key, door) = (Key::generate().unwrap(), Door::default());
+        door.answer_to(&key, []);
+        let metrics = Metrics::default();
         let webhook = Arc::new(Webhook {
             cluster: Arc::new(Cluster::default()),
             rules: Rules {
@@ -70,8 +85,12 @@ impl Server {
                 expose: ExposeRule::Always(Expose::Service),
             },
             notices,
-            metrics: Metrics::default(),
+            metrics: metrics.clone(),
             by_label: true,
+            door: Arc::new(door),
+            strangers: Arc::new(Strangers::new(metrics)),
+            patience,
+            bodies: Bodies::default(),
         });
         let day = Duration::from_hours(24);
         let now = OffsetDateTime::now_utc();
@@ -82,20 +101,15 @@ impl Server {
         let tls = TlsAcceptor::from(Arc::new(leaf.server_config().unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let handler = {
-            let webhook = Arc::clone(&webhook);
-            move |request| {
-                let webhook = Arc::clone(&webhook);
-                async move { webhook.handle(request).await }
-            }
-        };
-        let serving = serve(listener, Some(tls), Arc::new(handler), Ending::default());
+        let limits = Limits::new(patience);
+        let server = Arc::clone(&webhook).server(tls, limits, Ending::default());
         Self {
             address,
             webhook,
+            key,
             bundle: authorities.bundle(),
             told,
-            _task: AbortOnDropHandle::new(tokio::spawn(serving)),
+            _task: AbortOnDropHandle::new(tokio::spawn(server.serve(listener))),
         }
     }
 
@@ -118,7 +132,7 @@ impl Server {
         assert!(notice.is_err(), "{notice:?}");
     }
 
-    async fn try_post(&self, path: &str, body: Vec<u8>) -> hyper::Result<(StatusCode, Bytes)> {
+    async fn connect(&self) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(self.bundle.as_bytes()) {
             roots.add(certificate.unwrap()).unwrap();
@@ -131,10 +145,25 @@ impl Server {
             .with_no_client_auth();
         let stream = TcpStream::connect(self.address).await.unwrap();
         let name = ServerName::try_from(NAME).unwrap();
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        connector.connect(name, stream).await.unwrap()
+    }
+
+    /// Some bytes on a connection of their own.
+    async fn send(&self, bytes: &[u8]) -> TlsStream<TcpStream> {
+        let mut stream = self.connect().await;
+        stream.write_all(bytes).await.unwrap();
+        stream
+    }
+
+    /// The head of a post whose body is to follow.
+    fn head(&self, about: About<'_>, length: usize) -> Vec<u8> {
+        let path = self.key.path(about);
+        format!("POST {path} HTTP/1.1\r\nHost: {NAME}\r\nContent-Length: {length}\r\n\r\n").into()
+    }
+
+    async fn try_post(&self, path: &str, body: Vec<u8>) -> hyper::Result<(StatusCode, Bytes)> {
+        let stream = self.connect().await;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
         let request = Request::post(path)
@@ -147,9 +176,9 @@ impl Server {
     }
 
     /// The `response` of the answer, which is to be a whole one.
-    async fn review(&self, path: &str, review: &Json) -> Json {
+    async fn review(&self, about: About<'_>, review: &Json) -> Json {
         let (status, body) = self
-            .try_post(path, review.to_string().into_bytes())
+            .try_post(&self.key.path(about), review.to_string().into_bytes())
             .await
             .unwrap();
         assert_eq!(status, StatusCode::OK, "{body:?}");
@@ -201,7 +230,7 @@ async fn a_pod_of_the_app_is_patched() {
 
 #[tokio::test]
 async fn before_the_cluster_is_known_a_pod_starts_with_a_warning() {
-    let mut server = Server::ignorant().await;
+    let mut server = Server::ignorant(FOR_EVER).await;
     warns(&server.review(PODS, &review(&pod())).await, "not-ready");
     server.told("ReplicaSet", "chat-5d8f", Reason::NotReady);
 }
@@ -249,15 +278,14 @@ async fn a_strange_envelope_is_allowed_with_a_warning() {
 #[tokio::test]
 async fn what_is_no_review_is_an_error_and_nothing_worse() {
     let server = Server::start().await;
+    let pods = server.key.path(PODS);
     for body in ["", "no JSON", "{}", r#"{"request": {}}"#, "[1, 2"] {
-        let (status, _) = server.try_post(PODS, body.into()).await.unwrap();
+        let (status, _) = server.try_post(&pods, body.into()).await.unwrap();
         assert_eq!(status, StatusCode::BAD_REQUEST, "{body:?}");
     }
-    let (status, _) = server.try_post("/elsewhere", Vec::new()).await.unwrap();
-    assert_eq!(status, StatusCode::NOT_FOUND);
     // Who sends more than is read may see the answer, or the end of the connection.
-    if let Ok((status, _)) = server.try_post(PODS, vec![b' '; LONGEST + 1]).await {
-        assert_eq!(status, StatusCode::BAD_REQUEST);
+    if let Ok((status, _)) = server.try_post(&pods, vec![b' '; LONGEST + 1]).await {
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
     }
     let response = server.review(PODS, &review(&pod())).await;
     assert!(response.get("patch").is_some(), "it goes on: {response}");
@@ -379,4 +407,147 @@ async fn a_bare_pod_that_asks_by_label_is_told_that_it_asks_in_vain() {
     let mut pod = labelled();
     pod["metadata"]["ownerReferences"] = json!([]);
     warns(&server.review(PODS, &review(&pod)).await, "bare-pod");
+}
+
+/// The status line that comes, whatever was sent of the request.
+async fn answered(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut line = Vec::new();
+    while !line.ends_with(b"\r\n") {
+        let byte = stream.read_u8().await.unwrap();
+        line.push(byte);
+    }
+    String::from_utf8(line).unwrap().trim_end().to_owned()
+}
+
+async fn closed(stream: &mut TlsStream<TcpStream>) {
+    let mut rest = Vec::new();
+    // An end without TLS' own word is one too.
+    let _ = stream.read_to_end(&mut rest).await;
+}
+
+/// As any pod in the cluster can.
+#[tokio::test]
+async fn who_does_not_know_the_path_is_told_nothing() {
+    let mut server = Server::start().await;
+    let [pod, other] = [pod(), {
+        let mut pod = pod();
+        pod["metadata"]["ownerReferences"][0]["kind"] = json!("Job");
+        pod
+    }];
+    let known = server.key.path(PODS);
+    let (tag, _) = known[1..].split_once('/').unwrap();
+    let guesses = [
+        "/",
+        "/pods",
+        "/services",
+        "/appmanifests",
+        "/elsewhere",
+        &format!("/{tag}"),
+        &format!("/{tag}/services"),
+        &format!("/{tag}/entrance/chat"),
+        &format!("{known}/"),
+        &format!("/{}/pods", "0".repeat(64)),
+    ]
+    .map(str::to_owned);
+    for path in &guesses {
+        for object in [&pod, &other] {
+            let review = review(object).to_string().into_bytes();
+            let (status, body) = server.try_post(path, review).await.unwrap();
+            assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
+            assert!(body.is_empty(), "{body:?}");
+        }
+        // Before there is any body.
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n");
+        let mut stream = server.send(head.as_bytes()).await;
+        assert_eq!(answered(&mut stream).await, "HTTP/1.1 404 Not Found");
+        closed(&mut stream).await;
+    }
+    let mut get = server
+        .send(format!("GET {known} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes())
+        .await;
+    assert_eq!(answered(&mut get).await, "HTTP/1.1 404 Not Found");
+    server.told_nothing();
+    let counted = server.webhook.metrics.text();
+    let count = guesses.len() * 3 + 1;
+    let line = format!(r#"webhook_turned_away_total{{reason="unknown-path"}} {count}"#);
+    assert!(counted.contains(&line), "{counted}");
+    assert!(!counted.contains("admissions_total{"), "{counted}");
+}
+
+/// Whoever makes a pod reads the path in the error where we did not answer.
+#[tokio::test]
+async fn the_path_of_a_namespace_answers_for_no_other() {
+    let mut server = Server::start().await;
+    let review = review(&pod());
+    for about in [About::Entrance(Some("chat")), About::Entrance(None)] {
+        let response = server.review(about, &review).await;
+        assert_eq!(response["patchType"], "JSONPatch");
+        assert!(server.told.try_recv().is_ok());
+    }
+    let foreign = server.key.path(About::Entrance(Some("mallory")));
+    let body = review.to_string().into_bytes();
+    let (status, body) = server.try_post(&foreign, body).await.unwrap();
+    assert_eq!(status, StatusCode::FORBIDDEN);
+    assert!(body.is_empty(), "{body:?}");
+    server.told_nothing();
+}
+
+/// Deadlines have no part in it: nobody here waits for one.
+#[tokio::test]
+async fn a_crowd_that_says_nothing_keeps_no_review_waiting() {
+    let server = Server::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..256 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    server.review(PODS, &review(&pod())).await;
+    let mut halves = Vec::new();
+    for _ in 0..256 {
+        halves.push(server.send(b"POST /pods HTTP/1.1\r\n").await);
+    }
+    for _ in 0..5 {
+        server.review(PODS, &review(&pod())).await;
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_a_head_and_a_body_have_a_deadline_each() {
+    let server = Server::patient(Duration::from_millis(200)).await;
+    let mut no_tls = TcpStream::connect(server.address).await.unwrap();
+    assert_eq!(no_tls.read(&mut [0]).await.unwrap_or(0), 0);
+    let mut half = server.send(b"POST / HTTP/1.1\r\nHos").await;
+    closed(&mut half).await;
+    let mut body = server.head(PODS, 100);
+    body.extend(b"{\"request\": ");
+    let mut body = server.send(&body).await;
+    assert_eq!(answered(&mut body).await, "HTTP/1.1 408 Request Timeout");
+    closed(&mut body).await;
+    let counted = server.webhook.metrics.text();
+    let line = r#"webhook_turned_away_total{reason="late"} 3"#;
+    assert!(counted.contains(line), "{counted}");
+}
+
+/// Even of those who know the path, as the API server does.
+#[tokio::test]
+async fn what_is_read_at_once_is_bounded() {
+    let server = Server::patient(Duration::from_millis(500)).await;
+    let mut large = server.send(&server.head(PODS, LONGEST + 1)).await;
+    assert_eq!(answered(&mut large).await, "HTTP/1.1 413 Payload Too Large");
+    // One that is being read has taken its room.
+    let bodies = &server.webhook.bodies;
+    let mut reading = server.send(&server.head(PODS, LONGEST)).await;
+    while bodies.installed.available_permits() > 2 * LONGEST / UNIT {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(answered(&mut reading).await, "HTTP/1.1 408 Request Timeout");
+    // All of it is taken.
+    let others = bodies.room(PODS, 3 * LONGEST).await.unwrap();
+    let mut beyond = server.send(&server.head(PODS, 100)).await;
+    let said = answered(&mut beyond).await;
+    assert_eq!(said, "HTTP/1.1 503 Service Unavailable");
+    // Routed namespaces have a share of their own.
+    let entrance = About::Entrance(Some("chat"));
+    server.review(entrance, &review(&pod())).await;
+    drop(others);
+    server.review(PODS, &review(&pod())).await;
 }

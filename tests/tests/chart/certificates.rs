@@ -58,13 +58,43 @@ pub(crate) fn by_default_they_are_the_operators_own(helm: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Who compares the cluster with the chart finds no difference in what the operator writes.
+pub(crate) fn the_api_servers_way_is_left_to_the_operator(helm: &Path) -> Result<()> {
+    for set in [
+        "=certificates.existingSecret=webhook-tls",
+        CERT_MANAGER,
+        "=replicas=1",
+    ] {
+        let objects = render(helm, OLDEST, &[set])?;
+        let configuration = object(&objects, "MutatingWebhookConfiguration", "ws-operator")?;
+        let webhooks = configuration["webhooks"]
+            .as_array()
+            .context("no webhooks")?;
+        for webhook in webhooks {
+            let config = webhook["clientConfig"].as_object().context("no config")?;
+            ensure!(config.keys().eq(["service"]), "{set}: {config:?}");
+            ensure!(config["service"]["path"].is_null(), "{set}: {config:?}");
+            // They tell of what they find, and not of what only might be.
+            ensure!(webhook["sideEffects"] == "NoneOnDryRun", "{webhook}");
+        }
+        let data = &object(&objects, "Secret", "ws-operator-ca")?["data"];
+        ensure!(data.is_null(), "{set}: {data}");
+        // Argo CD makes none; the operator does.
+        ensure!(object(&objects, "Lease", "").is_err(), "{set}");
+    }
+    Ok(())
+}
+
 pub(crate) fn ones_own_secret_is_mounted(helm: &Path) -> Result<()> {
     let objects = render(helm, OLDEST, &["=certificates.existingSecret=webhook-tls"])?;
     ensure!(mounted(&objects)? == "webhook-tls");
     ensure!(variable(&objects, "WS_OPERATOR_CA_BUNDLE_INJECTED")? == Some("false"));
-    // The operator needs no right to any Secret for it: the kubelet reads it.
-    ensure!(object(&objects, "Secret", "").is_err());
-    ensure!(verbs(&objects, "secrets", "ws-operator-ca").is_empty());
+    // The operator needs no right to it: the kubelet reads it.
+    ensure!(verbs(&objects, "secrets", "webhook-tls").is_empty());
+    // Its own holds the key of the webhook's paths.
+    object(&objects, "Secret", "ws-operator-ca")?;
+    ensure!(verbs(&objects, "secrets", "ws-operator-ca") == ["get", "update"]);
+    ensure!(variable(&objects, "WS_OPERATOR_CA_SECRET")? == Some("ws-operator-ca"));
     // The caBundle is still the operator's to keep.
     ensure!(verbs(&objects, "mutatingwebhookconfigurations", "ws-operator") == ["get", "patch"]);
 
@@ -88,12 +118,12 @@ pub(crate) fn cert_manager_makes_them(helm: &Path) -> Result<()> {
     ensure!(authority["isCA"] == true && authority["secretName"] == issuer["secretName"]);
     ensure!(authority["secretName"] != leaf["secretName"]);
 
-    // cert-manager writes the caBundle, and the operator may not.
+    // cert-manager writes the caBundle, and the operator the paths.
     let configuration = object(&objects, "MutatingWebhookConfiguration", "ws-operator")?;
     let annotations = &configuration["metadata"]["annotations"];
     ensure!(annotations["cert-manager.io/inject-ca-from"] == "ws-operator/ws-operator");
     ensure!(variable(&objects, "WS_OPERATOR_CA_BUNDLE_INJECTED")? == Some("true"));
-    ensure!(verbs(&objects, "mutatingwebhookconfigurations", "ws-operator") == ["get"]);
+    ensure!(verbs(&objects, "mutatingwebhookconfigurations", "ws-operator") == ["get", "patch"]);
     let entrance = verbs(
         &objects,
         "mutatingwebhookconfigurations",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use e2e::template::{OLDEST, object, render};
+use e2e::template::{OLDEST, object, render, render_knowing};
 use serde_json::{Value as Json, json};
 
 const LIMITED: &str = "-json=sources.helm.namespaces=[\"rooms\",\"shop\"]";
@@ -51,6 +51,60 @@ pub(crate) fn rights_follow_the_sources(helm: &Path) -> Result<()> {
         let told = json!({"name": "WS_OPERATOR_HELM_NAMESPACES", "value": "rooms,shop"});
         let told = |all: &Vec<Json>| all.contains(&told);
         ensure!(environment.as_array().is_some_and(told), "{environment}");
+    }
+    Ok(())
+}
+
+/// What has no name before it is there can be made in the operator's own namespace alone.
+pub(crate) fn what_is_missing_is_made_at_home(helm: &Path) -> Result<()> {
+    let objects = render(helm, OLDEST, &[])?;
+    let home = objects.iter().filter(|object| object["kind"] == "Role");
+    let home: Vec<&Json> = home.collect();
+    for resource in ["secrets", "leases"] {
+        ensure!(!everywhere(&objects, resource, "create")?, "{resource}");
+        let makes = home.iter().filter(|role| allows(role, resource, "create"));
+        let places: Vec<&Json> = makes.map(|role| &role["metadata"]["namespace"]).collect();
+        ensure!(places == ["ws-operator"], "{resource}: {places:?}");
+        for verb in ["get", "list", "watch", "update", "delete"] {
+            let any = home.iter().any(|role| allows(role, resource, verb));
+            ensure!(!any, "{verb} any of the {resource}");
+        }
+    }
+    Ok(())
+}
+
+/// Of the operator's own ServiceAccount, whatever the release and the account are called.
+pub(crate) fn policies_narrow_them_where_the_api_server_can(helm: &Path) -> Result<()> {
+    const KIND: &str = "ValidatingAdmissionPolicy";
+    const KNOWN: &str = "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy";
+    const ON: &str = "=validatingAdmissionPolicy.enabled=true";
+    const OFF: &str = "=validatingAdmissionPolicy.enabled=false";
+    for (kinds, sets, count) in [
+        (&[][..], &[][..], 0),
+        (&[KNOWN], &[], 4),
+        (&[KNOWN], &[OFF], 0),
+        (&[], &[ON], 4),
+    ] {
+        let objects = render_knowing(helm, OLDEST, kinds, sets)?;
+        let found = objects.iter().filter(|object| object["kind"] == KIND);
+        ensure!(found.count() == count, "{kinds:?} {sets:?}");
+    }
+    let account = "=serviceAccount.name=someone,fullnameOverride=short";
+    let all = render(helm, OLDEST, &[ON, account])?;
+    for policy in all.iter().filter(|object| object["kind"] == KIND) {
+        let spec = &policy["spec"];
+        ensure!(spec["failurePolicy"] == "Fail", "{spec}");
+        let whose = &spec["matchConditions"][0]["expression"];
+        let someone = r#"request.userInfo.username == "system:serviceaccount:ws-operator:someone""#;
+        ensure!(whose == someone, "{whose}");
+        let name = &policy["metadata"]["name"];
+        let bound = all.iter().any(|object| {
+            let spec = &object["spec"];
+            object["kind"] == "ValidatingAdmissionPolicyBinding"
+                && spec["policyName"] == *name
+                && spec["validationActions"] == json!(["Deny"])
+        });
+        ensure!(bound, "{name} is bound by nobody");
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::authority::{Authority, bundles, encode};
+use e2e::authority::{Authority, bundles, decode, encode, webhooks};
 use e2e::cluster::Namespace;
 use e2e::command::kubectl;
 use e2e::small::Small;
@@ -13,7 +13,7 @@ use e2e::wait::{Look, until};
 use e2e::{manifest, operator, scrape};
 use kube::Api;
 use kube::api::{DynamicObject, PostParams};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use tokio::task::JoinHandle;
 
 const SECRET: &str = "webhook-tls";
@@ -28,13 +28,13 @@ pub(crate) async fn ones_own_are_replaced_without_a_failed_admission(
     put(&first, 2040)?;
     // From the operator's own certificates to these; then to those of another authority.
     let client = Asker::start(&namespace);
+    let led = paths()?;
     let given = ["--set=certificates.existingSecret=webhook-tls"];
     tokio::task::spawn_blocking(move || operator::install_with(&given)).await??;
     serves(2040).await.context("the first")?;
     ensure!(bundle()?.contains(&first.certificate()), "{}", bundle()?);
     let before = operator::pods()?;
-    let secrets = kubectl(["-n", operator::NAMESPACE, "get", "secrets", "-o", "name"])?;
-    ensure!(!secrets.contains("ws-operator-ca"), "{secrets}");
+    ensure!(paths()? == led, "the paths are others: {:?}", paths()?);
 
     put(&second, 2050)?;
     serves(2050).await.context("the second")?;
@@ -89,22 +89,24 @@ pub(crate) async fn an_authority_that_another_added_is_kept(
     small.start(&namespace)?;
     small.ask(&namespace, &json!({"expose": "entrance"}))?;
     manifest::wait_for(&namespace, &small.name, "Ready", "True").await?;
-    until("an entry for routed namespaces", || async {
-        let count = bundles(ENTRANCES)?.len();
-        Ok(Look::when(count == 1, (), count))
-    })
-    .await?;
-
+    let own = format!("{}.entrance.pods.ws.olares.com", namespace.name);
+    let find = || -> Result<Option<(usize, String)>> {
+        let all = webhooks(ENTRANCES)?;
+        let mut all = all.iter().enumerate();
+        let found = all.find(|(_, one)| one["name"] == own.as_str());
+        let bundle = |one: &Json| Some(one["clientConfig"]["caBundle"].as_str()?.to_owned());
+        Ok(found.and_then(|(index, one)| Some((index, bundle(one)?))))
+    };
     let other = Authority::new("another replica's")?.certificate();
     until("a word put in", || async {
-        let present = bundles(ENTRANCES)?;
-        let [present] = present.as_slice() else {
-            return Ok(Look::NotYet(format!("{} entries", present.len())));
+        let Some((index, present)) = find()? else {
+            return Ok(Look::NotYet("no entry for the namespace".to_owned()));
         };
-        let both = encode(&format!("{present}{other}"));
+        let both = encode(&format!("{}{other}", decode(&present)?));
+        let place = format!("/webhooks/{index}/clientConfig/caBundle");
         let patch = json!([
-            {"op": "test", "path": "/webhooks/0/clientConfig/caBundle", "value": encode(present)},
-            {"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": both},
+            {"op": "test", "path": place, "value": present},
+            {"op": "replace", "path": place, "value": both},
         ]);
         let patch = format!("--patch={patch}");
         let kind = "mutatingwebhookconfiguration";
@@ -113,8 +115,10 @@ pub(crate) async fn an_authority_that_another_added_is_kept(
     .await?;
     let trusted = |all: &[String]| all.iter().all(|one| one.contains(other.trim()));
     until("the operator to have taken it over", || async {
-        let [installed, entrances] = [bundles("ws-operator")?, bundles(ENTRANCES)?];
-        ensure!(trusted(&entrances), "taken away: {entrances:?}");
+        let installed = bundles("ws-operator")?;
+        let (_, entrance) = find()?.context("the entry is gone")?;
+        let entrance = decode(&entrance)?;
+        ensure!(entrance.contains(other.trim()), "taken away: {entrance}");
         Ok(Look::when(
             trusted(&installed),
             (),
@@ -157,6 +161,12 @@ async fn serves(year: i32) -> Result<()> {
         Ok(Look::when(all, (), format!("{found:?}")))
     })
     .await
+}
+
+/// Where the API server asks.
+fn paths() -> Result<Vec<Json>> {
+    let path = |webhook: Json| webhook["clientConfig"]["service"]["path"].clone();
+    Ok(webhooks("ws-operator")?.into_iter().map(path).collect())
 }
 
 /// The caBundle as PEM.

@@ -68,7 +68,8 @@ pub(crate) async fn a_release_that_is_a_bomb_is_skipped_and_told(
 
 async fn misdirected(namespace: &Namespace, name: &str) -> Result<()> {
     // Another kind than pods, and a path where nobody answers.
-    let entries = [("configmaps", "/pods"), ("secrets", "/nowhere")];
+    let pods = installed("service.path")?;
+    let entries = [("configmaps", pods.as_str()), ("secrets", "/nowhere")];
     let webhooks: Vec<Json> = entries
         .into_iter()
         .map(|(resource, path)| entry(namespace, resource, path))
@@ -103,14 +104,7 @@ async fn misdirected(namespace: &Namespace, name: &str) -> Result<()> {
 }
 
 fn entry(namespace: &Namespace, resource: &str, path: &str) -> Result<Json> {
-    let bundle = kubectl([
-        "get",
-        "mutatingwebhookconfiguration",
-        "ws-operator",
-        "-o",
-        "jsonpath={.webhooks[0].clientConfig.caBundle}",
-    ])?;
-    ensure!(!bundle.is_empty(), "no caBundle");
+    let bundle = installed("caBundle")?;
     let names = json!({"kubernetes.io/metadata.name": namespace.name});
     let service =
         json!({"name": "ws-operator", "namespace": operator::NAMESPACE, "path": path, "port": 443});
@@ -122,4 +116,13 @@ fn entry(namespace: &Namespace, resource: &str, path: &str) -> Result<Json> {
         "namespaceSelector": {"matchLabels": names},
         "failurePolicy": "Ignore", "sideEffects": "NoneOnDryRun", "timeoutSeconds": 3,
     }))
+}
+
+/// What the operator has written into the first webhook.
+fn installed(field: &str) -> Result<String> {
+    let path = format!("jsonpath={{.webhooks[0].clientConfig.{field}}}");
+    let kind = "mutatingwebhookconfiguration";
+    let found = kubectl(["get", kind, "ws-operator", "-o", &path])?;
+    ensure!(!found.is_empty(), "no {field}");
+    Ok(found)
 }

@@ -16,6 +16,7 @@ mod label;
 mod metrics;
 mod network;
 mod olares;
+mod policy;
 mod precedence;
 mod rights;
 mod roll;
@@ -109,6 +110,9 @@ fn trials() -> Vec<Trial> {
         kinds::a_native_sidecar,
         kinds::a_native_sidecar_drains_before_the_app_ends,
         rights::the_operator_is_no_admin,
+        policy::beyond_its_work_the_operator_is_refused,
+        policy::strangers_are_told_nothing,
+        policy::secrets_of_other_types_are_not_read,
         certificates::an_authority_that_another_added_is_kept,
         metrics::operator_and_gateway_are_scraped,
         entrance::no_request_fails_with_helm_4,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps,
@@ -118,6 +118,13 @@ async fn of_operator(client: &Client, namespace: &str, installed: &Installed) ->
         }
         Err(error) => operator::unseen_lease(&chain(error)),
     });
+
+    // Who may not read it is told nothing of it.
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let secret = installed.named("WS_OPERATOR_CA_SECRET");
+    if let Ok(found) = secrets.get_metadata_opt(secret).await {
+        findings.push(operator::of_secret(secret, found.is_some()));
+    }
 
     let name = installed.named("WS_OPERATOR_WEBHOOK_CONFIGURATION");
     let service = installed.named("WS_OPERATOR_WEBHOOK_SERVICE");

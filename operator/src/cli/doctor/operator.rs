@@ -128,13 +128,15 @@ pub(super) fn unseen_lease(error: &str) -> Finding {
 /// `pods`: the replicas that there are.
 pub(super) fn of_lease(lease: Option<&Lease>, pods: &[String], now: Timestamp) -> Finding {
     let (check, link) = ("lease", "docs/operator.md#what-it-does");
-    let nobody = |why: &str| {
+    let told = |why: &str, fix| {
         let message =
             format!("nobody controls: {why}. Nothing is restarted or routed; admission goes on");
-        broken(check, message, LOOK, link)
+        broken(check, message, fix, link)
     };
+    let nobody = |why: &str| told(why, LOOK);
     let Some(lease) = lease else {
-        return nobody("the Lease is gone, install the chart again");
+        let fix = "a replica makes it within seconds; where it does not, its log says why";
+        return told("there is no Lease", fix);
     };
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.unwrap_or_default();
@@ -152,6 +154,17 @@ pub(super) fn of_lease(lease: Option<&Lease>, pods: &[String], now: Timestamp) -
         )),
         _ => good(check, format!("{holder} controls")),
     }
+}
+
+/// `there`: whether the operator's Secret is.
+pub(super) fn of_secret(name: &str, there: bool) -> Finding {
+    let (check, link) = ("secret", "docs/operator.md#certificates");
+    if there {
+        return good(check, format!("{name} is there"));
+    }
+    let message = format!("the operator's Secret {name} is not there");
+    let fix = "a replica makes it within half a minute; where it does not, its log says why";
+    broken(check, message, fix, link)
 }
 
 pub(super) fn of_reach(answered: bool) -> Finding {

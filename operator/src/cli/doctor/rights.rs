@@ -76,28 +76,29 @@ pub(super) fn needed(installed: &Installed, namespace: &str) -> Vec<Right> {
     let configurations = "mutatingwebhookconfigurations";
     let group = "admissionregistration.k8s.io";
     let configuration = installed.named("WS_OPERATOR_WEBHOOK_CONFIGURATION");
-    let verbs: &[_] = if installed.has_foreign_bundle() {
-        &["get"]
-    } else {
-        &["get", "patch"]
-    };
-    named(group, configurations, configuration, None, verbs);
+    named(
+        group,
+        configurations,
+        configuration,
+        None,
+        &["get", "patch"],
+    );
     let entrance = installed.named("WS_OPERATOR_ENTRANCE_CONFIGURATION");
     named(group, configurations, entrance, None, &["get", "patch"]);
-    let lease = installed.named("WS_OPERATOR_LEASE");
-    named(
-        "coordination.k8s.io",
-        "leases",
-        lease,
-        own,
-        &["get", "update"],
+    let (lease, secret) = (
+        installed.named("WS_OPERATOR_LEASE"),
+        installed.named("WS_OPERATOR_CA_SECRET"),
     );
+    for (group, resource, name) in [
+        ("coordination.k8s.io", "leases", lease),
+        ("", "secrets", secret),
+    ] {
+        named(group, resource, name, own, &["get", "update"]);
+        // Where it is missing; before there is one, no name can be asked about.
+        named(group, resource, "", own, &["create"]);
+    }
     // The self-probe.
     named(ours, "appmanifests", "", own, &["create"]);
-    if !installed.has_foreign_certificates() {
-        let secret = installed.named("WS_OPERATOR_CA_SECRET");
-        named("", "secrets", secret, own, &["get", "update"]);
-    }
     let (reads, writes) = (&["get", "list", "watch"], &["create", "patch", "delete"]);
     let sources = installed.sources();
     if sources.application_managers {

@@ -10,6 +10,7 @@ use super::super::installed::Installed;
 use super::served::Served;
 use super::{Finding, broken, good, warning};
 use crate::certificate::validity::not_after;
+use crate::webhook::door;
 
 /// Our own are renewed days before; those of others perhaps by hand.
 const SOON: Duration = Duration::days(1);
@@ -104,7 +105,11 @@ fn difference(
         ));
     }
     match &found.client_config.service {
-        Some(to) if to.name == service && to.namespace == namespace => None,
+        Some(to) if to.name == service && to.namespace == namespace => {
+            let led = to.path.as_deref().is_some_and(door::is_ours);
+            let words = "the operator has written no path into it: its log says why, and until then it answers nobody";
+            (!led).then(|| words.to_owned())
+        }
         Some(to) => Some(format!(
             "it leads to the Service {} in {}, not to {service} in {namespace}",
             to.name, to.namespace
@@ -222,12 +227,15 @@ mod tests {
     use super::*;
     use crate::certificate::authority::Authorities;
     use crate::certificate::bundle;
+    use door::{About, Key};
 
     fn configuration(change: impl FnOnce(&mut serde_json::Value)) -> MutatingWebhookConfiguration {
+        let key = Key::generate().unwrap();
         let webhook = |name: &str, operations: &[&str], resource: &str| {
+            let path = About::of_webhook(name).map(|about| key.path(about));
             json!({
                 "name": name, "failurePolicy": "Ignore", "admissionReviewVersions": [], "sideEffects": "None",
-                "clientConfig": {"service": {"name": "ws", "namespace": "ns"}},
+                "clientConfig": {"service": {"name": "ws", "namespace": "ns", "path": path}},
                 "rules": [{"operations": operations, "resources": [resource]}],
             })
         };
@@ -259,6 +267,10 @@ mod tests {
         check(
             |object| object["webhooks"][1]["clientConfig"]["service"]["name"] = json!("old"),
             "ws: services.ws.olares.com: it leads to the Service old in ns, not to ws in ns",
+        );
+        check(
+            |object| object["webhooks"][0]["clientConfig"]["service"]["path"] = json!("/pods"),
+            "ws: pods.ws.olares.com: the operator has written no path into it: its log says why, and until then it answers nobody",
         );
         check(
             |object| object["webhooks"] = json!([]),
