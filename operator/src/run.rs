@@ -26,11 +26,11 @@ use crate::events::{self, Notices};
 use crate::injection::Rules;
 use crate::lease::Lease;
 use crate::metrics::{Metrics, Watched};
-use crate::ops::{self, Readiness};
+use crate::ops::Readiness;
 use crate::platform::Platform;
 use crate::probe::Probe;
 use crate::queue::Queue;
-use crate::server::{Ending, Limits, Server};
+use crate::server::{Ending, Limits};
 use crate::settings::{Settings, SourceSettings};
 use crate::source::application_manager::{self, ApplicationManagers};
 use crate::source::helm_release::{self, HelmReleases};
@@ -110,17 +110,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         cluster: Arc::clone(&cluster),
         trusted,
     };
-    let numbers = metrics.clone();
-    let handler = move |request| std::future::ready(ops::answer(&request, &readiness, &numbers));
     let listener = bind(settings.ops_listen).await?;
-    let ops = Server {
-        tls: None,
-        handler,
-        limits,
-        ending: ending.clone(),
-        on_turned_away: |_, _| {},
-    };
-    tasks.serve("ops", ops.serve(listener));
+    tasks.serve_ops(listener, readiness, metrics.clone(), limits, ending.clone());
 
     let probe = Probe::new(client.clone(), &settings.namespace);
     let controller = Controller {

@@ -4,7 +4,6 @@
 //! try words until the hash fits. In memory it covers them too, under a key of this process. What
 //! a running gateway has of them is seen in its container.
 
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use k8s_openapi::api::core::v1::Container;
@@ -13,6 +12,8 @@ use ring::{digest, hmac, rand};
 use serde_json::{Value as Json, json};
 use stanza::field::Field;
 use stanza::{WebSocket, env};
+
+use crate::webhook::door::hex;
 
 /// Counts up when the injected container changes so much that running pods must be restarted.
 const FORM: u32 = 1;
@@ -73,10 +74,7 @@ fn with_secrets(mut hash: String, secrets: &[Json]) -> String {
     hash.push(UNWRITTEN);
     if let Some(key) = &*KEY {
         let tag = hmac::sign(key, json!(secrets).to_string().as_bytes());
-        for byte in tag.as_ref() {
-            // Writing into a String does not fail.
-            let _ = write!(hash, "{byte:02x}");
-        }
+        hash.push_str(&hex(tag.as_ref()));
     }
     hash
 }

@@ -13,7 +13,9 @@ use tracing::{error, warn};
 use super::LAST_CALLS;
 use crate::certificate::leaf::Leaf;
 use crate::controller::Triggers;
-use crate::server::{Ending, Limits};
+use crate::metrics::Metrics;
+use crate::ops::{self, Readiness};
+use crate::server::{Ending, Limits, Server};
 use crate::source::Sources;
 use crate::webhook::Webhook;
 
@@ -35,14 +37,24 @@ impl Tasks {
         });
     }
 
-    pub(super) fn serve(
+    pub(super) fn serve_ops(
         &mut self,
-        name: &'static str,
-        task: impl Future<Output = ()> + Send + 'static,
+        listener: TcpListener,
+        readiness: Readiness,
+        metrics: Metrics,
+        limits: Limits,
+        ending: Ending,
     ) {
+        let server = Server {
+            tls: None,
+            handler: move |request| std::future::ready(ops::answer(&request, &readiness, &metrics)),
+            limits,
+            ending,
+            on_turned_away: |_, _| {},
+        };
         self.servers.spawn(async move {
-            task.await;
-            name
+            server.serve(listener).await;
+            "ops"
         });
     }
 

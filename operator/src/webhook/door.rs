@@ -6,7 +6,7 @@
 //! namespace alone, and tells nothing about the others.
 
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::{PoisonError, RwLock};
 
 use k8s_openapi::ByteString;
@@ -157,8 +157,12 @@ fn split(path: &str) -> Option<(Vec<u8>, About<'_>)> {
     Some((tag, About::read(words)?))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing into a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
