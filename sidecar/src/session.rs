@@ -102,12 +102,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             self.let_go();
         }
         self.poll_write(context);
+        let read = self.poll_read(context);
+        // After reading, as reading starts this deadline, or starts it again.
         let patience = self.gateway.settings.limits.unfinished;
         if self.socket.is_unfinished(context, patience) {
             self.begin_close(&CloseReason::Unfinished);
             self.socket.stop_decoding();
+            return true;
         }
-        let read = self.poll_read(context);
         self.charge();
         // Last, as everything before may have given the lane something to tell.
         let mut answered = false;

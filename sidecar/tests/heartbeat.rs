@@ -237,7 +237,10 @@ async fn a_client_that_takes_nothing_is_ended() {
             .await;
         let mut raw = Raw::open_narrow(&gateway, &[]).await;
         app.next_of("open").await;
-        raw.send(&raw::frame(raw::TEXT, b"1").repeat(200)).await;
+        // More than is read ahead: first it is the app that is behind, then the client.
+        let message = json!("x".repeat(1000)).to_string();
+        raw.send(&raw::frame(raw::TEXT, message.as_bytes()).repeat(150))
+            .await;
         let ping = raw::frame(raw::PING, b"");
         if timeout == "0" {
             // Without a deadline for silence more than limits.outbox ends it.

@@ -95,9 +95,9 @@ async fn half_messages_cost_their_senders_and_nobody_else() {
     eventually("the largest to be closed", closed).await;
     all_is_well(&gateway, &app, &mut clients).await;
 
-    let closes = closes_of(&app, "stranger");
-    assert!(closes.iter().all(|code| *code == 1013), "{closes:?}");
-    assert!(closes.len() < 40, "no more than it takes: {}", closes.len());
+    let codes = closes_of(&app, "stranger");
+    assert!(codes.iter().all(|code| *code == 1013), "{codes:?}");
+    assert!(codes.len() < 40, "no more than it takes: {}", codes.len());
     assert_eq!(closes_of(&app, "bystander"), [0; 0]);
     // A quarter is kept for what goes out.
     assert!(buffered(&gateway).await <= 48 << 20);
@@ -105,7 +105,7 @@ async fn half_messages_cost_their_senders_and_nobody_else() {
     eprintln!("72 half messages: memory grew {} MiB", grown / MIB);
     assert!(grown < 100 * MIB, "{grown} KiB");
     let overloaded = r#"ws_gateway_connections_closed_total{reason="overloaded"}"#;
-    assert_eq!(gateway.metric(overloaded).await, closes.len() as u64);
+    assert_eq!(gateway.metric(overloaded).await, codes.len() as u64);
     let log = gateway.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("1013")).collect();
     assert!(lines.len() < 4, "{lines:?}");
@@ -283,7 +283,7 @@ async fn a_slow_line_may_finish_its_message() {
         .await;
     let mut raw = Raw::open(&gateway).await;
     app.next_of("open").await;
-    let message = raw::frame(raw::BINARY, &[0; 60_000]);
+    let message = raw::frame(raw::BINARY, &vec![0; 60_000]);
     for piece in message.chunks(1000) {
         raw.send(piece).await;
         tokio::time::sleep(Duration::from_millis(50)).await;

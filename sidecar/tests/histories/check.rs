@@ -34,7 +34,9 @@ pub(crate) fn check(
             }
             continue;
         };
-        if first.action == "close" && rest.is_empty() && opens_in_doubt.contains(id) {
+        let dropped = pressed && first.code == Some(1013);
+        let in_doubt = opens_in_doubt.contains(id) || dropped;
+        if first.action == "close" && rest.is_empty() && in_doubt {
             // The app may have had the open, so it was told of the end.
             continue;
         }
