@@ -1,12 +1,13 @@
 //! What all sessions, the admin API and the heartbeat share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use stanza::CallbackTarget;
 use stanza::settings;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Charge, Way};
 use crate::callback::{Delivery, Target, Transport};
@@ -30,7 +31,7 @@ pub struct Gateway<T> {
     started: Instant,
     /// Connections that are open or about to be.
     admitted: AtomicUsize,
-    draining: AtomicBool,
+    draining: CancellationToken,
 }
 
 /// The app, where one is configured. Without it messages go nowhere.
@@ -99,13 +100,13 @@ impl<T: Transport> Gateway<T> {
             budget: Arc::new(Budget::new(settings.limits.buffered.limit())),
             app,
             registry: Arc::default(),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(journal.as_ref().map(|journal| &journal.metrics)),
             journal,
             pace: Pace::new(settings.limits.connect_rate),
             settings,
             started: Instant::now(),
             admitted: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            draining: CancellationToken::new(),
         }
     }
 
@@ -192,10 +193,15 @@ impl<T: Transport> Gateway<T> {
 
     /// From now on nobody is let in.
     pub fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.cancel();
     }
 
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        self.draining.is_cancelled()
+    }
+
+    /// To wait for that.
+    pub(crate) fn draining(&self) -> &CancellationToken {
+        &self.draining
     }
 }

@@ -96,7 +96,7 @@ impl Token {
         }
     }
 
-    /// The token itself, for a callback's body or the journal.
+    /// The token itself, for a callback's body.
     pub fn expose(&self) -> String {
         match self {
             Self::Private(token) => String::from_utf8_lossy(token.as_bytes()).into_owned(),

@@ -1,134 +1,141 @@
 //! Which connections the app was told of, on disk, so that a gateway that was killed can tell
 //! the app of their end when it starts again.
 //!
-//! An append-only file of lines: `+` with a connection's identity, `-` with its id. It lives on
-//! the pod's emptyDir and is written with one `write` a line: what has to survive is the
-//! process, not the machine. The client's token is in it, as the close callback carries it; the
-//! cookie is not. The file is readable by the gateway's user only.
+//! A file of lines, one for each connection; at its end one byte of its line is changed. It
+//! lives on the pod's emptyDir and is not synced: what has to survive is the process, not the
+//! machine. It holds no token and no cookie, and is readable by the gateway's user only.
+//!
+//! It is a comfort, and decides nothing: where it cannot be read or written, or is full, the
+//! gateway serves without, says so once in a while and counts what is not recorded.
+
+mod record;
+mod store;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tracing::warn;
 
 use crate::connection::Connection;
-use crate::identity::{ConnectionId, Identity, Token};
+use crate::identity::{ConnectionId, Identity};
+use crate::throttle::Throttle;
+pub use record::Orphan;
+use store::Store;
 
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
     state: Mutex<State>,
+    pub metrics: JournalMetrics,
+    trouble: Throttle,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct JournalMetrics {
+    pub bytes: Gauge,
+    pub unrecorded: Counter,
 }
 
 #[derive(Debug)]
 struct State {
-    file: File,
-    open: BTreeMap<ConnectionId, Box<str>>,
-    /// Lines in the file; far more than `open` has means it is time to write it anew.
-    lines: usize,
-    failed: bool,
+    /// `None`: it could not be opened.
+    store: Option<Store>,
+    open: BTreeMap<ConnectionId, Slot>,
+    /// Bytes of the records of `open`.
+    live: u64,
 }
 
-/// A connection that an earlier run left open.
-#[derive(Clone, Debug)]
-pub struct Orphan {
-    pub id: ConnectionId,
-    pub identity: Identity,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Line {
-    id: String,
-    user: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    namespace: Option<String>,
-    token: String,
-    public: bool,
+/// Where in the file a record stands.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    at: u64,
+    len: u64,
 }
 
 const FILE: &str = "connections.journal";
-const REWRITE_OVER: usize = 1024;
+/// A file so small is not worth being written anew.
+const SMALL: u64 = 64 << 10;
+/// What the map of open connections takes for one of them.
+const IN_MEMORY: usize = 64;
+
+/// What the journal holds for a connection, in memory and on a volume that may be memory.
+pub fn entry_size(identity: &Identity) -> usize {
+    IN_MEMORY + record::size(identity)
+}
 
 impl Journal {
-    /// Opens the journal in `directory`, with what an earlier run left in it.
-    pub fn open(directory: &Path) -> io::Result<(Self, Vec<Orphan>)> {
-        std::fs::create_dir_all(directory)?;
-        let path = directory.join(FILE);
-        let open = match File::open(&path) {
-            Ok(file) => read(BufReader::new(file))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error),
+    /// The journal in `directory`, with what an earlier run left in it.
+    pub fn open(directory: &Path) -> (Self, Vec<Orphan>) {
+        let journal = Self {
+            path: directory.join(FILE),
+            state: Mutex::new(State {
+                store: None,
+                open: BTreeMap::new(),
+                live: 0,
+            }),
+            metrics: JournalMetrics::default(),
+            trouble: Throttle::default(),
         };
-        let orphans = open
-            .values()
-            .filter_map(|line| Orphan::parse(line))
-            .collect();
-        let file = rewrite(&path, &open)?;
-        let state = State {
-            file,
-            lines: open.len(),
-            open,
-            failed: false,
+        let mut state = journal.lock();
+        // Where it fails, opening the file says the same and more.
+        let _ = std::fs::create_dir_all(directory);
+        let left = match Store::open(&journal.path) {
+            Ok((store, content)) => {
+                state.store = Some(store);
+                content
+            }
+            Err(error) => {
+                journal.warn(&error);
+                store::read_only(&journal.path).unwrap_or_default()
+            }
         };
-        Ok((
-            Self {
-                path,
-                state: Mutex::new(state),
-            },
-            orphans,
-        ))
+        let orphans = state.take_over(&left, &journal.path);
+        if let Err(error) = state.compact() {
+            journal.warn(&error);
+        }
+        journal.tell_size(&state);
+        drop(state);
+        (journal, orphans)
     }
 
     /// To be called before the app hears of the connection, and again when it has another name.
     pub fn opened(&self, connection: &Connection) {
-        let line = connection.with_identity(|identity| Line {
-            id: connection.id.to_string(),
-            user: identity.user.to_string(),
-            namespace: identity.namespace.as_deref().map(str::to_owned),
-            token: identity.token.expose(),
-            public: identity.token.is_public(),
-        });
-        let Ok(line) = serde_json::to_string(&line) else {
-            return;
-        };
+        let line = connection.with_identity(|identity| record::write(connection.id, identity));
         let mut state = self.lock();
-        self.append(&mut state, '+', &line);
-        state.open.insert(connection.id, line.into());
+        if let Err(error) = state.record(connection.id, &line) {
+            self.metrics.unrecorded.inc();
+            self.warn(&error);
+        }
+        self.tell_size(&state);
     }
 
     /// To be called when the app knows of the end.
     pub fn closed(&self, id: ConnectionId) {
         let mut state = self.lock();
-        if state.open.remove(&id).is_some() {
-            self.append(&mut state, '-', &id.to_string());
+        if let Err(error) = state.end(id) {
+            self.warn(&error);
         }
+        self.tell_size(&state);
     }
 
-    fn append(&self, state: &mut State, sign: char, rest: &str) {
-        let written = state
-            .file
-            .write_all(format!("{sign}{rest}\n").as_bytes())
-            .and_then(|()| {
-                state.lines += 1;
-                if state.lines > REWRITE_OVER + 4 * state.open.len() {
-                    state.file = rewrite(&self.path, &state.open)?;
-                    state.lines = state.open.len();
-                }
-                Ok(())
-            });
-        match written {
-            Ok(()) => state.failed = false,
-            Err(error) if !state.failed => {
-                // Said once: a full disk must not fill the log as well.
-                state.failed = true;
-                warn!(%error, path = %self.path.display(), "the crash journal cannot be written");
-            }
-            Err(_) => {}
+    fn tell_size(&self, state: &State) {
+        let bytes = state.store.as_ref().map_or(0, Store::end);
+        self.metrics.bytes.set(bytes.cast_signed());
+    }
+
+    fn warn(&self, error: &io::Error) {
+        if let Some(left_out) = self.trouble.pass() {
+            warn!(
+                %error,
+                path = %self.path.display(),
+                unrecorded = self.metrics.unrecorded.get(),
+                left_out,
+                "the crash journal fails: should this gateway be killed, the app will not hear of the end of every connection; see to its volume"
+            );
         }
     }
 
@@ -137,125 +144,143 @@ impl Journal {
     }
 }
 
-/// A line cut short by the kill is passed over: its connection was not told to the app yet.
-fn read(reader: impl BufRead) -> io::Result<BTreeMap<ConnectionId, Box<str>>> {
-    let mut open = BTreeMap::new();
-    for line in reader.split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).into_owned();
-        if let Some(orphan) = line.strip_prefix('+').and_then(Orphan::parse) {
-            open.insert(orphan.id, line[1..].into());
-        } else if let Some(id) = line.strip_prefix('-').and_then(ConnectionId::parse) {
-            open.remove(&id);
+impl State {
+    /// What cannot be read is passed over: a line cut short by the kill is of a connection that
+    /// the app had not been told of yet.
+    fn take_over(&mut self, content: &[u8], path: &Path) -> Vec<Orphan> {
+        let (mut at, mut unreadable) = (0, 0_usize);
+        let mut orphans = BTreeMap::new();
+        for line in content.split_inclusive(|byte| *byte == b'\n') {
+            let slot = Slot {
+                at,
+                len: line.len() as u64,
+            };
+            at += slot.len;
+            if let Some(orphan) = line.strip_suffix(b"\n").and_then(record::parse) {
+                self.insert(orphan.id, slot);
+                orphans.insert(orphan.id, orphan);
+            } else if line[0] != record::ENDED {
+                unreadable += 1;
+            }
+        }
+        if unreadable > 0 {
+            warn!(path = %path.display(), lines = unreadable, "lines of the crash journal cannot be read and are passed over");
+        }
+        orphans.into_values().collect()
+    }
+
+    fn insert(&mut self, id: ConnectionId, slot: Slot) {
+        self.live += slot.len;
+        if let Some(before) = self.open.insert(id, slot) {
+            self.live -= before.len;
         }
     }
-    Ok(open)
+
+    fn record(&mut self, id: ConnectionId, line: &str) -> io::Result<()> {
+        let at = self.append(line)?;
+        let before = self.open.get(&id).copied();
+        let slot = Slot {
+            at,
+            len: line.len() as u64,
+        };
+        self.insert(id, slot);
+        match (before, &self.store) {
+            (Some(before), Some(store)) => store.mark_ended(before.at),
+            _ => Ok(()),
+        }
+    }
+
+    fn append(&mut self, line: &str) -> io::Result<u64> {
+        let Some(store) = &self.store else {
+            return Err(io::Error::other("it could not be opened"));
+        };
+        if !store.has_room_for(line) && !self.make_room()? {
+            let all = format!("{} connections fill it", self.open.len());
+            return Err(io::Error::new(io::ErrorKind::StorageFull, all));
+        }
+        match self.try_append(line) {
+            Err(error) if is_full(&error) && self.make_room()? => self.try_append(line),
+            done => done,
+        }
+    }
+
+    fn try_append(&mut self, line: &str) -> io::Result<u64> {
+        match &mut self.store {
+            Some(store) => store.append(line),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn end(&mut self, id: ConnectionId) -> io::Result<()> {
+        let Some(slot) = self.open.remove(&id) else {
+            return Ok(());
+        };
+        self.live -= slot.len;
+        let Some(store) = &self.store else {
+            return Ok(());
+        };
+        store.mark_ended(slot.at)?;
+        if store.end() > SMALL && store.end() > 2 * self.live {
+            self.compact()?;
+        }
+        Ok(())
+    }
+
+    /// Whether writing the file anew has won something. Not where that would be little: it
+    /// would have to be done again at once.
+    fn make_room(&mut self) -> io::Result<bool> {
+        let end = self.store.as_ref().map_or(0, Store::end);
+        let worth_it = end - self.live > end / 8;
+        if worth_it {
+            self.compact()?;
+        }
+        Ok(worth_it)
+    }
+
+    fn compact(&mut self) -> io::Result<()> {
+        let Some(store) = &mut self.store else {
+            return Ok(());
+        };
+        let content = store.content()?;
+        // In the order of the file, so that none is overwritten before it is moved.
+        let mut slots: Vec<_> = self.open.values_mut().collect();
+        slots.sort_by_key(|slot| slot.at);
+        let mut lines = Vec::with_capacity(usize::try_from(self.live).unwrap_or_default());
+        let moved: Vec<u64> = slots
+            .iter()
+            .map(|slot| {
+                let at = lines.len() as u64;
+                lines.extend_from_slice(slot.of(&content));
+                at
+            })
+            .collect();
+        if let Err(error) = store.rewrite(&lines) {
+            // Nobody knows what stands where any more.
+            self.store = None;
+            return Err(error);
+        }
+        for (slot, at) in slots.into_iter().zip(moved) {
+            slot.at = at;
+        }
+        Ok(())
+    }
 }
 
-/// Puts a file with just these lines in place of the old one, whole or not at all.
-fn rewrite(path: &Path, open: &BTreeMap<ConnectionId, Box<str>>) -> io::Result<File> {
-    let new = path.with_extension("new");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .write(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&new)?;
-    let mut text = String::new();
-    for line in open.values() {
-        text.push('+');
-        text.push_str(line);
-        text.push('\n');
+impl Slot {
+    fn of(self, content: &[u8]) -> &[u8] {
+        let (at, len) = (usize::try_from(self.at), usize::try_from(self.len));
+        let range = at.unwrap_or(usize::MAX)..;
+        let from = content.get(range).unwrap_or_default();
+        from.get(..len.unwrap_or(usize::MAX)).unwrap_or_default()
     }
-    file.write_all(text.as_bytes())?;
-    std::fs::rename(&new, path)?;
-    Ok(file)
 }
 
-impl Orphan {
-    fn parse(line: &str) -> Option<Self> {
-        let Line {
-            id,
-            user,
-            namespace,
-            token,
-            public,
-        } = serde_json::from_str(line).ok()?;
-        let token = if public {
-            Token::Public(token.parse().ok()?)
-        } else {
-            Token::Private(token.as_str().into())
-        };
-        let identity = Identity {
-            user: user.into(),
-            namespace: namespace.map(Into::into),
-            token,
-        };
-        Some(Self {
-            id: ConnectionId::parse(&id)?,
-            identity,
-        })
-    }
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn connection(user: &str) -> Connection {
-        let identity = Identity {
-            user: user.into(),
-            namespace: None,
-            token: Token::random(),
-        };
-        Connection::new(ConnectionId::random(), identity, None, None)
-    }
-
-    #[test]
-    fn what_was_not_closed_is_found_again() {
-        let directory = tempfile::tempdir().unwrap();
-        let (journal, orphans) = Journal::open(directory.path()).unwrap();
-        assert!(orphans.is_empty());
-        let (left, ended) = (connection("ann"), connection("bob"));
-        journal.opened(&left);
-        journal.opened(&ended);
-        journal.closed(ended.id);
-        drop(journal);
-        let (_, orphans) = Journal::open(directory.path()).unwrap();
-        assert_eq!(orphans.len(), 1);
-        assert_eq!(orphans[0].id, left.id);
-        assert_eq!(*orphans[0].identity.user, *"ann");
-    }
-
-    #[test]
-    fn a_line_cut_short_is_passed_over() {
-        let directory = tempfile::tempdir().unwrap();
-        let (journal, _) = Journal::open(directory.path()).unwrap();
-        let left = connection("ann");
-        journal.opened(&left);
-        journal.opened(&connection("bob"));
-        let path = directory.path().join(FILE);
-        let text = std::fs::read(&path).unwrap();
-        std::fs::write(&path, &text[..text.len() - 10]).unwrap();
-        let (_, orphans) = Journal::open(directory.path()).unwrap();
-        assert_eq!(
-            orphans.iter().map(|orphan| orphan.id).collect::<Vec<_>>(),
-            [left.id]
-        );
-    }
-
-    #[test]
-    fn the_file_does_not_grow_with_churn() {
-        let directory = tempfile::tempdir().unwrap();
-        let (journal, _) = Journal::open(directory.path()).unwrap();
-        for _ in 0..5000 {
-            let connection = connection("ann");
-            journal.opened(&connection);
-            journal.closed(connection.id);
-        }
-        let lines = std::fs::read_to_string(directory.path().join(FILE))
-            .unwrap()
-            .lines()
-            .count();
-        assert!(lines <= REWRITE_OVER + 8, "{lines}");
-    }
-}
+mod tests;

@@ -25,6 +25,7 @@ pub mod trust;
 pub mod upgrade;
 pub mod ws;
 
+mod app_pool;
 mod ask;
 mod connect;
 mod dev;

@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use crate::callback::Action;
+use crate::journal::JournalMetrics;
 use crate::ws::CloseReason;
 
 #[derive(Clone, Debug)]
@@ -29,6 +30,7 @@ pub struct Metrics {
     callbacks: [[Counter; 5]; 3],
     callback_seconds: [Histogram; 3],
     retries: Counter,
+    ends_given_up: Counter,
     admin: Family<AdminLabels, Counter>,
     buffered: Gauge,
     registry: Arc<Registry>,
@@ -79,7 +81,7 @@ struct AdminLabels {
 }
 
 impl Metrics {
-    pub fn new() -> Self {
+    pub fn new(journal: Option<&JournalMetrics>) -> Self {
         let mut registry = Registry::with_prefix("ws_gateway");
         let histogram = || {
             Histogram::new([
@@ -108,6 +110,7 @@ impl Metrics {
             }),
             callback_seconds: [histogram(), histogram(), histogram()],
             retries: Counter::default(),
+            ends_given_up: Counter::default(),
             admin: Family::default(),
             buffered: Gauge::default(),
             registry: Arc::default(),
@@ -167,6 +170,23 @@ impl Metrics {
             "Callbacks that were sent again",
             metrics.retries.clone(),
         );
+        r.register(
+            "ends_given_up",
+            "Ends of connections of which the app may not know",
+            metrics.ends_given_up.clone(),
+        );
+        if let Some(journal) = journal {
+            r.register(
+                "journal_bytes",
+                "Bytes of the crash journal",
+                journal.bytes.clone(),
+            );
+            r.register(
+                "journal_unrecorded",
+                "Connections and new names that the crash journal does not have",
+                journal.unrecorded.clone(),
+            );
+        }
         r.register(
             "admin_requests",
             "Admin API requests, by call and status",
@@ -235,6 +255,10 @@ impl Metrics {
         self.retries.inc();
     }
 
+    pub fn end_given_up(&self) {
+        self.ends_given_up.inc();
+    }
+
     pub fn admin(&self, call: &str, status: StatusCode) {
         let call = match call {
             "send" => "send",
@@ -253,7 +277,7 @@ impl Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new()
+        Self::new(None)
     }
 }
 

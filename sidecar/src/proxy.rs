@@ -16,7 +16,7 @@ pub(crate) use border::Border;
 pub(crate) use sniff::{Protocol, sniff};
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,11 +27,11 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
+use crate::app_pool::{self, AppPool};
 use crate::callback::SendError;
 use crate::server::RequestStream;
 use crate::server::crowd::Seat;
@@ -43,6 +43,8 @@ use relay::relay;
 /// What goes to the app: the client's body as it arrives, or none.
 type RequestBody = Either<Incoming, Empty<Bytes>>;
 
+type Exchanged = (AppConnection<RequestBody>, Response<Incoming>);
+
 /// The app's own port.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -50,13 +52,11 @@ pub(crate) struct Upstream {
     border: Border,
     /// How long a tunnel may go on without a byte moved.
     tunnel_idle: Duration,
-    idle: Mutex<Vec<AppConnection<RequestBody>>>,
+    pool: AppPool<AppConnection<RequestBody>>,
     tunnels: TaskTracker,
     stop: CancellationToken,
 }
 
-/// Below what the usual servers allow an idle connection (Node: 5 s).
-const MAX_IDLE: Duration = Duration::from_secs(4);
 /// How long a client that is refused may take to hear it, and what it may send meanwhile.
 const LAST_WORD: Duration = Duration::from_secs(1);
 const LAST_BYTES: u64 = 64 << 10;
@@ -75,6 +75,7 @@ impl Upstream {
         address: SocketAddr,
         border: Border,
         tunnel_idle: Duration,
+        keep_alive: Duration,
         tunnels: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
@@ -82,10 +83,15 @@ impl Upstream {
             address,
             border,
             tunnel_idle,
-            idle: Mutex::default(),
+            pool: AppPool::new(keep_alive, KEPT),
             tunnels,
             stop,
         }
+    }
+
+    /// Closes connections that have rested for long enough.
+    pub(crate) async fn run(&self, stop: &CancellationToken) {
+        self.pool.run(stop).await;
     }
 
     /// Whether the app takes connections at all.
@@ -148,15 +154,16 @@ impl Upstream {
         // A request without a body may be sent again when its connection turns out to be dead.
         let again = again(&request);
         let sent = match self.exchange(request).await {
-            Err(SendError::InDoubt(why)) if let Some(again) = again => {
+            Err((SendError::InDoubt(why), Some(rested))) if let Some(again) = again => {
                 debug!(
                     why,
+                    ?rested,
                     "a kept connection to the app was dead; trying a new one"
                 );
-                self.clear_idle();
-                self.exchange(again).await
+                self.exchange_on_new(again).await
             }
-            sent => sent,
+            Err((error, _)) => Err(error),
+            Ok(sent) => Ok(sent),
         };
         match sent {
             Ok((connection, response)) => self.answer(connection, response, upgrade, seat),
@@ -172,23 +179,34 @@ impl Upstream {
         }
     }
 
+    /// With an error, how long the connection had rested before: not at all where it was new,
+    /// and then the app may have died on this request.
     async fn exchange(
         &self,
         mut request: Request<RequestBody>,
-    ) -> Result<(AppConnection<RequestBody>, Response<Incoming>), SendError> {
-        loop {
-            let kept = self.take_idle();
-            let was_kept = kept.is_some();
-            let mut connection = match kept {
-                Some(connection) => connection,
-                None => self.connect().await?,
-            };
+    ) -> Result<Exchanged, (SendError, Option<Duration>)> {
+        while let Some((mut connection, rested)) = self.pool.take() {
             match connection.try_send(request).await {
                 Ok(response) => return Ok((connection, response)),
                 // Not a byte of it was sent, so it is whole and can go over another connection.
-                Err((_, Some(back))) if was_kept => request = back,
-                Err((error, _)) => return Err(error),
+                Err((_, Some(back))) => request = back,
+                Err((error, None)) => {
+                    if matches!(error, SendError::InDoubt(_)) {
+                        self.pool.hung_up(rested);
+                    }
+                    return Err((error, Some(rested)));
+                }
             }
+        }
+        let exchanged = self.exchange_on_new(request).await;
+        exchanged.map_err(|error| (error, None))
+    }
+
+    async fn exchange_on_new(&self, request: Request<RequestBody>) -> Result<Exchanged, SendError> {
+        let mut connection = self.connect().await?;
+        match connection.try_send(request).await {
+            Ok(response) => Ok((connection, response)),
+            Err((error, _)) => Err(error),
         }
     }
 
@@ -206,9 +224,13 @@ impl Upstream {
             }
             return response.map(|_| ServerBody::empty());
         }
+        let keep_alive = app_pool::allowed_by(response.headers());
         hop_by_hop::remove(response.headers_mut(), hop_by_hop::is_end_to_end);
         response.headers_mut().remove(header::UPGRADE);
-        response.map(|body| ServerBody::app(AppBody::new(body, connection, Arc::clone(self))))
+        response.map(|body| {
+            let upstream = Arc::clone(self);
+            ServerBody::app(AppBody::new(body, connection, keep_alive, upstream))
+        })
     }
 
     /// Another protocol was agreed on: its bytes are none of our business.
@@ -241,35 +263,17 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<AppConnection<RequestBody>, SendError> {
-        let stream = TcpStream::connect(self.address).await;
-        AppConnection::new(stream.map_err(|error| SendError::NotTaken(error.to_string()))?).await
-    }
-
-    fn take_idle(&self) -> Option<AppConnection<RequestBody>> {
-        let now = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let mut connection = idle.pop()?;
-            if connection.is_usable(now, MAX_IDLE) {
-                return Some(connection);
-            }
-        }
-    }
-
-    fn clear_idle(&self) {
-        self.idle
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        let stream = TcpStream::connect(self.address).await.map_err(|error| {
+            self.pool.app_is_away();
+            SendError::NotTaken(error.to_string())
+        })?;
+        AppConnection::new(stream).await
     }
 
     /// Takes a connection back whose answer was read to its end.
-    fn keep(&self, mut connection: AppConnection<RequestBody>) {
-        if connection.set_idle(Instant::now()) {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < KEPT {
-                idle.push(connection);
-            }
+    fn keep(&self, mut connection: AppConnection<RequestBody>, allowed: Option<Duration>) {
+        if connection.is_reusable() {
+            self.pool.keep(connection, allowed);
         }
     }
 }

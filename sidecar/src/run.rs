@@ -20,7 +20,7 @@ use crate::cli::{ProcessArgs, RunArgs};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
-use crate::journal::{Journal, Orphan};
+use crate::journal::Journal;
 use crate::proxy::{Border, Upstream};
 use crate::server::{Entrance, Server};
 use crate::upgrade::{Door, Verifier};
@@ -55,7 +55,7 @@ pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
 async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     settle(&mut config.settings.limits);
     let verifier = Verifier::new(&config.settings.jwt)?;
-    let (journal, orphans) = open_journal(args)?;
+    let (journal, orphans) = args.journal.as_deref().map(Journal::open).unzip();
     let border = Border::new(&config.settings, config.target.as_ref());
     let app = config.target.map(|target| {
         let client = AppClient::new(target.port.get(), &config.settings.callback);
@@ -108,12 +108,13 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
             stop.clone(),
         ));
     }
+    close_idle(&server, &connections, &stop);
     let background = tokio::spawn({
         let (gateway, server) = (Arc::clone(&gateway), Arc::clone(&server));
         async move {
-            recover::run(Arc::clone(&gateway), orphans).await;
-            server.open.store(true, Ordering::Release);
-            heartbeat::run(gateway).await;
+            let open = || server.open.store(true, Ordering::Release);
+            let recovery = recover::run(&gateway, orphans.unwrap_or_default(), open);
+            tokio::join!(recovery, heartbeat::run(Arc::clone(&gateway)));
         }
     });
 
@@ -150,19 +151,28 @@ fn upstream(
         address,
         border,
         gateway.settings.limits.idle,
+        gateway.settings.callback.keep_alive,
         tunnels.clone(),
         stop.clone(),
     )))
 }
 
-fn open_journal(args: &ProcessArgs) -> anyhow::Result<(Option<Journal>, Vec<Orphan>)> {
-    let Some(directory) = &args.journal else {
-        return Ok((None, Vec::new()));
-    };
-    let opened = Journal::open(directory);
-    let (journal, orphans) =
-        opened.with_context(|| format!("the crash journal in {}", directory.display()))?;
-    Ok((Some(journal), orphans))
+/// Connections to the app that rest for too long.
+fn close_idle(server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
+    let (server, stop) = (Arc::clone(server), stop.clone());
+    tasks.spawn(async move {
+        let callbacks = async {
+            if let Some(app) = &server.gateway.app {
+                app.delivery.transport().run(&stop).await;
+            }
+        };
+        let proxied = async {
+            if let Some(upstream) = &server.upstream {
+                upstream.run(&stop).await;
+            }
+        };
+        tokio::join!(callbacks, proxied);
+    });
 }
 
 fn announce(

@@ -58,7 +58,7 @@ async fn the_app_hears_of_everyone_whom_the_kill_cut_off() {
     let close = app.next_of("close").await;
     let id = open["conn_id"].as_str().unwrap();
     let body = format!(
-        r#"{{"data":{{}},"action":"close","user_name":"ann","conn_id":"{id}","token":"T0ken","access_public":false,"namespace":"n","code":1006,"reason":"gateway restarted"}}"#
+        r#"{{"data":{{}},"action":"close","user_name":"ann","conn_id":"{id}","token":"","access_public":false,"namespace":"n","code":1006,"reason":"gateway restarted"}}"#
     );
     assert_eq!(
         (close.text(), close.event_id()),
@@ -266,14 +266,19 @@ async fn a_journal_of_many_connections() {
 }
 
 #[tokio::test]
-async fn the_journal_is_the_gateways_own_and_holds_no_cookie() {
+async fn the_journal_is_the_gateways_own_and_holds_no_secret() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut app = App::start().await;
     let (launch, journal) = with_journal(&app);
     let gateway = launch.start().await;
-    let _client =
-        Client::open_with(&gateway, &mut app, "/ws", &[("Cookie", "session=c00kie")]).await;
+    let headers = [("Cookie", "session=c00kie; auth_token=T0ken")];
+    let (_named, _) = Client::open_with(&gateway, &mut app, "/ws", &headers).await;
+    let (_nameless, open) = Client::open(&gateway, &mut app).await;
     let file = journal.path().join("connections.journal");
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(!std::fs::read_to_string(file).unwrap().contains("c00kie"));
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(open["conn_id"].as_str().unwrap()));
+    for secret in ["c00kie", "T0ken", open["token"].as_str().unwrap()] {
+        assert!(!text.contains(secret), "{text}");
+    }
 }

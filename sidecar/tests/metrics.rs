@@ -12,7 +12,7 @@ use ws_gateway::ws::CloseReason;
 
 #[test]
 fn the_page_lists_every_metric_and_its_type() {
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(Some(&ws_gateway::journal::JournalMetrics::default()));
     // What has labels is exported once it was counted.
     metrics.refused("limit");
     metrics.closed(&CloseReason::Vanished);

@@ -35,8 +35,10 @@ pub const ADMIN_TOKEN: &str = "WS_ADMIN_TOKEN";
 pub const JOURNAL: &str = "WS_JOURNAL";
 /// Where the operator mounts the journal's emptyDir.
 pub const JOURNAL_DIR: &str = "/var/lib/ws-gateway";
-/// That emptyDir's size; in memory it counts against the container's limit.
-pub const JOURNAL_SIZE: &str = "8Mi";
+/// That emptyDir's size. The journal takes up to 6 MiB of it, which is ten thousand connections
+/// with the longest names, and as much again while it is written anew. In memory what is used
+/// counts against the container's limit.
+pub const JOURNAL_SIZE: &str = "16Mi";
 
 /// The variables that carry a stanza, in the order in which they stand in the container.
 pub fn to_env(stanza: &WebSocket) -> Vec<(&'static str, String)> {

@@ -128,8 +128,17 @@ group! {
         /// How long an event that provably did not arrive is sent again, with back-off;
         /// then the client is closed with 1013.
         "retryFor" retry_for: Duration = Duration::from_secs(10);
+        /// How long a gateway that was killed keeps new clients waiting while the app hears of
+        /// those that were cut off; what is left it hears beside them.
+        "recoverFor" recover_for: Duration = Duration::from_secs(10);
+        /// How long a connection to the app is kept unused, at most. It is less where the app
+        /// says so by `Keep-Alive: timeout`, or was seen to hang up sooner. 0: none is kept.
+        "keepAlive" keep_alive: Duration = Duration::from_millis(1500);
         /// How many callbacks may be under way at once, over all connections.
         "concurrency" concurrency: NonZeroU32 = at_least_one(1000);
+        /// How many questions of the auth hook may be under way at once, beside the callbacks.
+        /// Four times as many may wait; more upgrades are answered 503.
+        "authConcurrency" auth_concurrency: NonZeroU32 = at_least_one(64);
         /// How many messages of one connection may wait for the app. Then no more than 64 KiB are
         /// read from that client, so that pings and a close among them are heard.
         "queue" queue: NonZeroU32 = at_least_one(16);

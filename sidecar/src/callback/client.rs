@@ -9,9 +9,9 @@
 
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -21,20 +21,21 @@ use stanza::settings::Callback;
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::event::Outgoing;
 use super::{Answer, SendError, Transport};
+use crate::app_pool::AppPool;
 use connection::AppConnection;
 use response::{Response, Want};
 
 mod connection;
 mod response;
 
+/// For each question of the auth hook that is under way.
+const WAITING_PER_QUESTION: usize = 4;
 const FAST: usize = 32;
 const SLOW_AFTER: Duration = Duration::from_millis(20);
-/// Below the five seconds after which Node closes an idle connection, the shortest of the usual
-/// servers.
-const MAX_IDLE: Duration = Duration::from_secs(4);
 /// An app that hangs with a full backlog lets the kernel drop what knocks: it has not got anything.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
@@ -44,9 +45,21 @@ pub struct AppClient {
     timeout: Duration,
     fast: Semaphore,
     all: Semaphore,
-    idle: Mutex<Vec<AppConnection>>,
+    /// Questions of the auth hook that are under way, and those with them that wait: strangers
+    /// who knock must not starve those who are in.
+    asking: Semaphore,
+    knocking: Semaphore,
+    pool: AppPool<AppConnection>,
     /// Which family answered last: `localhost` is both.
     prefer_v6: AtomicBool,
+}
+
+/// Why the auth hook has no answer.
+#[derive(Debug)]
+pub enum NoAnswer {
+    /// Too many are asked about at once.
+    Busy,
+    Failed(SendError),
 }
 
 /// An answer as it came.
@@ -59,23 +72,39 @@ pub struct Fetched {
 
 impl AppClient {
     pub fn new(port: u16, settings: &Callback) -> Self {
-        let all = (settings.concurrency.get() as usize).min(Semaphore::MAX_PERMITS);
+        let places = |setting: NonZeroU32| (setting.get() as usize).min(Semaphore::MAX_PERMITS);
+        let all = places(settings.concurrency);
+        let asking = places(settings.auth_concurrency);
+        let knocking = asking.saturating_mul(1 + WAITING_PER_QUESTION);
         Self {
             port,
             timeout: settings.timeout,
             fast: Semaphore::new(FAST.min(all)),
             all: Semaphore::new(all),
-            idle: Mutex::new(Vec::new()),
+            asking: Semaphore::new(asking),
+            knocking: Semaphore::new(knocking.min(Semaphore::MAX_PERMITS)),
+            pool: AppPool::new(settings.keep_alive, all),
             prefer_v6: AtomicBool::new(false),
         }
     }
 
+    /// Closes connections that have rested for long enough.
+    pub(crate) async fn run(&self, stop: &CancellationToken) {
+        self.pool.run(stop).await;
+    }
+
     /// Asks and returns the whole answer, for the auth hook.
-    pub async fn fetch(&self, head: &[u8]) -> Result<Fetched, SendError> {
-        let _place = place(&self.all).await?;
-        let exchange = self.exchange([head, b"", b""], Want::Everything);
+    pub async fn fetch(&self, head: &[u8]) -> Result<Fetched, NoAnswer> {
+        let Ok(_waiting) = self.knocking.try_acquire() else {
+            return Err(NoAnswer::Busy);
+        };
+        let exchange = async {
+            let _place = place(&self.asking).await?;
+            self.exchange([head, b"", b""], Want::Everything).await
+        };
         let timed = tokio::time::timeout(self.timeout, exchange).await;
-        let response = timed.unwrap_or(Err(SendError::Timeout(self.timeout)))?;
+        let answered = timed.unwrap_or(Err(SendError::Timeout(self.timeout)));
+        let response = answered.map_err(NoAnswer::Failed)?;
         let (status, headers) = (response.status, response.headers);
         Ok(Fetched {
             status,
@@ -85,34 +114,23 @@ impl AppClient {
     }
 
     async fn exchange(&self, request: [&[u8]; 3], want: Want) -> Result<Response, SendError> {
-        let mut connection = match self.take_idle() {
-            Some(connection) => connection,
-            None => self.connect().await?,
+        let (mut connection, rested) = match self.pool.take() {
+            Some((connection, rested)) => (connection, Some(rested)),
+            None => (self.connect().await?, None),
         };
-        let response = connection.exchange(&request, want).await?;
+        let response = match connection.exchange(&request, want).await {
+            Ok(response) => response,
+            Err(error) => {
+                if let Some(rested) = rested.filter(|_| matches!(error, SendError::InDoubt(_))) {
+                    self.pool.hung_up(rested);
+                }
+                return Err(error);
+            }
+        };
         if response.reusable {
-            connection.set_idle(Instant::now());
-            self.idle
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(connection);
+            self.pool.keep(connection, response.keep_alive);
         }
         Ok(response)
-    }
-
-    fn take_idle(&self) -> Option<AppConnection> {
-        let now = Instant::now();
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(connection) = idle.pop() {
-            if connection.is_usable(now, MAX_IDLE) {
-                return Some(connection);
-            }
-            // The ones below have been idle for longer still.
-            if connection.idle_for(now) > MAX_IDLE {
-                idle.clear();
-            }
-        }
-        None
     }
 
     async fn connect(&self) -> Result<AppConnection, SendError> {
@@ -141,6 +159,7 @@ impl AppClient {
                 }
             }
         }
+        self.pool.app_is_away();
         Err(SendError::NotTaken(refused))
     }
 }

@@ -1,19 +1,25 @@
 //! An event reaches the app once, or it is known that it may not have.
 //!
 //! An event is sent again only when it provably did not arrive. Where that is in doubt, nothing
-//! is sent twice: the connection is closed with 1013 instead, so that the client knows.
+//! is sent twice: the connection is closed with 1013 instead, so that the client knows. The end
+//! of a connection is the exception, as nobody is left who could be told: it is told again,
+//! under the same id, until the app has taken it.
 
 use std::time::Duration;
 
 use stanza::choice::Namespaces;
 use stanza::settings;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::answer::{self, Actions};
 use super::event::{Action, Outgoing};
 use super::{Answer, SendError, Transport};
+use crate::identity::ConnectionId;
 use crate::metrics::{CallbackResult, Metrics};
+use crate::throttle::Throttle;
 
 /// What became of an event.
 #[derive(Debug)]
@@ -32,6 +38,20 @@ pub struct Delivery<T> {
     transport: T,
     retry_for: Duration,
     namespaces: Namespaces,
+    /// For an end that is told again: one on which the app dies takes no other with it.
+    alone: Semaphore,
+    lines: Lines,
+}
+
+/// One for each kind of line that clients can cause by the thousand.
+#[derive(Debug, Default)]
+struct Lines {
+    in_doubt: Throttle,
+    timeout: Throttle,
+    not_delivered: Throttle,
+    given_up: Throttle,
+    error_status: Throttle,
+    bad_action: Throttle,
 }
 
 impl<T: Transport> Delivery<T> {
@@ -40,6 +60,8 @@ impl<T: Transport> Delivery<T> {
             transport,
             retry_for: settings.callback.retry_for,
             namespaces: settings.identity.namespaces,
+            alone: Semaphore::new(1),
+            lines: Lines::default(),
         }
     }
 
@@ -48,108 +70,181 @@ impl<T: Transport> Delivery<T> {
     }
 
     pub async fn deliver(&self, event: &Outgoing, action: Action, metrics: &Metrics) -> Outcome {
-        let mut backoff = Backoff::new(self.retry_for);
+        self.deliver_within(self.retry_for, event, action, metrics)
+            .await
+    }
+
+    async fn deliver_within(
+        &self,
+        retry_for: Duration,
+        event: &Outgoing,
+        action: Action,
+        metrics: &Metrics,
+    ) -> Outcome {
+        let until = Instant::now() + retry_for;
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 2);
         loop {
             let started = Instant::now();
             let result = self.transport.send(event).await;
             metrics.callback_seconds(action, started.elapsed());
-            let (pause, why) = match result {
+            let (asked, why) = match result {
                 Ok(Answer {
                     status,
                     retry_after: Some(pause),
                     ..
-                }) => (Some(pause), format!("{status} with Retry-After")),
+                }) => (pause, format!("{status} with Retry-After")),
                 Ok(answer) => return Outcome::Delivered(self.accept(answer, action, metrics)),
-                Err(SendError::NotTaken(why)) => (None, why),
+                Err(SendError::NotTaken(why)) => (Duration::ZERO, why),
                 Err(SendError::InDoubt(why)) => {
                     metrics.callback(action, CallbackResult::InDoubt);
-                    warn!(
-                        action = action.as_str(),
-                        why, "callback may not have arrived"
-                    );
+                    if let Some(left_out) = self.lines.in_doubt.pass() {
+                        let action = action.as_str();
+                        warn!(action, why, left_out, "callback may not have arrived");
+                    }
                     return Outcome::InDoubt;
                 }
                 Err(error @ SendError::Timeout(_)) => {
                     metrics.callback(action, CallbackResult::Timeout);
-                    warn!(action = action.as_str(), %error, "callback failed");
+                    if let Some(left_out) = self.lines.timeout.pass() {
+                        let action = action.as_str();
+                        warn!(action, %error, left_out, "callback failed");
+                    }
                     return Outcome::Delivered(None);
                 }
             };
-            let Some(pause) = backoff.next(pause) else {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
                 metrics.callback(action, CallbackResult::NotDelivered);
-                warn!(action = action.as_str(), why, retried_for = ?self.retry_for, "callback not delivered");
+                if let Some(left_out) = self.lines.not_delivered.pass() {
+                    let action = action.as_str();
+                    warn!(action, why, ?retry_for, left_out, "callback not delivered");
+                }
                 return Outcome::NotDelivered;
-            };
+            }
+            // On top of what the app asked for, as that may be no time at all.
+            let pause = left.min(asked + backoff.next());
             metrics.callback_retry();
-            debug!(
-                action = action.as_str(),
-                why,
-                ?pause,
-                "callback will be sent again"
-            );
+            let action = action.as_str();
+            debug!(action, why, ?pause, "callback will be sent again");
             tokio::time::sleep(pause).await;
         }
     }
 
-    /// Sends until the app has certainly had it, at least once, however long that takes.
-    pub async fn insist(&self, event: &Outgoing, action: Action, metrics: &Metrics) {
+    /// Tells of a connection's end until the app has taken it. `InDoubt`: given up, as it was in
+    /// doubt each time; perhaps the app dies on it. `NotDelivered`: the app is away, and we end
+    /// ourselves.
+    pub async fn end(
+        &self,
+        id: ConnectionId,
+        event: &Outgoing,
+        metrics: &Metrics,
+        draining: &CancellationToken,
+    ) -> Outcome {
+        let mut backoff = Backoff::new(FIRST_PAUSE_OF_END, LONGEST_PAUSE_OF_END, 3);
+        let mut doubts = 0;
+        let mut outcome = self.deliver(event, Action::Close, metrics).await;
         loop {
-            match self.deliver(event, action, metrics).await {
-                Outcome::Delivered(_) => return,
-                Outcome::NotDelivered => {}
-                Outcome::InDoubt => tokio::time::sleep(LONGEST_PAUSE).await,
+            let last_try = draining.is_cancelled();
+            match outcome {
+                Outcome::NotDelivered if !last_try => {}
+                Outcome::InDoubt if doubts < MOST_DOUBTS => doubts += 1,
+                Outcome::InDoubt => {
+                    metrics.end_given_up();
+                    if let Some(left_out) = self.lines.given_up.pass() {
+                        warn!(
+                            connection = %id,
+                            tries = doubts + 1,
+                            left_out,
+                            "the end of a connection is given up: each time it was told the app broke off; does it die on this callback?"
+                        );
+                    }
+                    return outcome;
+                }
+                _ => return outcome,
+            }
+            metrics.callback_retry();
+            let pause = tokio::time::sleep(backoff.next());
+            if last_try {
+                pause.await;
+            } else {
+                tokio::select! {
+                    () = pause => {}
+                    () = draining.cancelled() => {}
+                }
+            }
+            outcome = self.once_more(event, metrics).await;
+        }
+    }
+
+    async fn once_more(&self, event: &Outgoing, metrics: &Metrics) -> Outcome {
+        let alone = self.alone.acquire().await;
+        let telling = self.deliver_within(Duration::ZERO, event, Action::Close, metrics);
+        let mut telling = std::pin::pin!(telling);
+        match tokio::time::timeout(ALONE_FOR, telling.as_mut()).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                drop(alone);
+                telling.await
             }
         }
     }
 
     fn accept(&self, answer: Answer, action: Action, metrics: &Metrics) -> Option<Box<Actions>> {
+        let name = action.as_str();
         if !answer.status.is_success() {
             metrics.callback(action, CallbackResult::ErrorStatus);
-            let status = answer.status.as_u16();
-            warn!(
-                action = action.as_str(),
-                status, "the app answered a callback with an error"
-            );
+            if let Some(left_out) = self.lines.error_status.pass() {
+                let status = answer.status.as_u16();
+                warn!(
+                    action = name,
+                    status, left_out, "the app answered a callback with an error"
+                );
+            }
             return None;
         }
         metrics.callback(action, CallbackResult::Ok);
         match answer::parse(&answer.action?, self.namespaces) {
             Ok(actions) => Some(Box::new(actions)),
             Err(error) => {
-                warn!(action = action.as_str(), %error, "the app's action answer is ignored");
+                if let Some(left_out) = self.lines.bad_action.pass() {
+                    warn!(action = name, %error, left_out, "the app's action answer is ignored");
+                }
                 None
             }
         }
     }
 }
 
-/// Growing pauses with jitter, for so long in all.
+/// Growing pauses with jitter.
 struct Backoff {
-    until: Instant,
     step: Duration,
+    longest: Duration,
+    factor: u32,
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+const FIRST_PAUSE_OF_END: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE_OF_END: Duration = Duration::from_secs(30);
+/// With the pauses between them, about half a minute.
+const MOST_DOUBTS: u32 = 6;
+/// An app that takes its time does not hold up all other ends that are told again.
+const ALONE_FOR: Duration = Duration::from_secs(1);
+
 impl Backoff {
-    fn new(all: Duration) -> Self {
+    fn new(first: Duration, longest: Duration, factor: u32) -> Self {
         Self {
-            until: Instant::now() + all,
-            step: FIRST_PAUSE,
+            step: first,
+            longest,
+            factor,
         }
     }
 
-    /// The next pause, or `None` when time is up. What the app asked for counts, up to what is left.
-    fn next(&mut self, asked: Option<Duration>) -> Option<Duration> {
-        let left = self
-            .until
-            .checked_duration_since(Instant::now())
-            .filter(|left| !left.is_zero())?;
-        // Half fixed, half random: a thousand connections must not come back in step. On top of
-        // what the app asked for, as that may be no time at all.
-        let pause = asked.unwrap_or_default() + self.step.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.step = (self.step * 2).min(LONGEST_PAUSE);
-        Some(pause.min(left))
+    /// Half fixed, half random: a thousand connections must not come back in step.
+    fn next(&mut self) -> Duration {
+        let pause = self.step.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.step = (self.step * self.factor).min(self.longest);
+        pause
     }
 }

@@ -1,6 +1,6 @@
 //! The body and headers of one callback.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Target;
 use crate::connection::Connection;
 use crate::identity::{ConnectionId, Identity};
+use crate::journal::Orphan;
 use crate::latin1;
 
 /// What happened to a connection.
@@ -105,13 +106,11 @@ impl Event {
     pub fn outgoing(&self, target: &Target, connection: &Connection) -> Outgoing {
         let body = connection.with_identity(|identity| self.body(connection.id, identity));
         let cookie = connection.cookie.as_deref();
-        Outgoing::new(
-            target,
-            connection.id,
-            format_args!("{}", self.seq),
-            cookie,
-            body,
-        )
+        let number = match self.kind {
+            EventKind::Close { .. } => None,
+            _ => Some(self.seq),
+        };
+        Outgoing::new(target, connection.id, number, cookie, body)
     }
 
     pub fn into_message_kind(self) -> Option<Box<str>> {
@@ -138,7 +137,8 @@ impl Event {
                 encoding = Some("base64");
             }
         }
-        push_envelope(&mut body, self.kind.action(), id, identity);
+        let token = (&*identity.token.expose(), identity.token.is_public());
+        push_envelope(&mut body, self.kind.action(), id, &identity.user, token);
         let _ = write!(body, ",\"seq\":{}", self.seq);
         if let Some(namespace) = &identity.namespace {
             body.push_str(",\"namespace\":");
@@ -169,25 +169,28 @@ impl Event {
 }
 
 /// The close of a connection that an earlier run of the gateway left open.
-pub fn recovered_close(target: &Target, id: ConnectionId, identity: &Identity) -> Outgoing {
+/// The journal does not hold its token.
+pub fn recovered_close(target: &Target, orphan: &Orphan) -> Outgoing {
     let mut body = String::from("{\"data\":{}");
-    push_envelope(&mut body, Action::Close, id, identity);
-    if let Some(namespace) = &identity.namespace {
+    let (id, token) = (orphan.id, ("", orphan.public));
+    push_envelope(&mut body, Action::Close, id, &orphan.user, token);
+    if let Some(namespace) = &orphan.namespace {
         body.push_str(",\"namespace\":");
         push_json(&mut body, namespace);
     }
     push_close(&mut body, 1006, "gateway restarted");
     body.push('}');
-    Outgoing::new(target, id, format_args!("close"), None, body)
+    Outgoing::new(target, id, None, None, body)
 }
 
 // === impl Outgoing ===
 
 impl Outgoing {
+    /// An end has no number in its id: whoever tells it, now or after a restart, it is the same.
     fn new(
         target: &Target,
         connection: ConnectionId,
-        id: fmt::Arguments<'_>,
+        number: Option<u64>,
         cookie: Option<&[u8]>,
         body: String,
     ) -> Self {
@@ -195,7 +198,10 @@ impl Outgoing {
         let (trace, span) = (connection.trace_id(), fastrand::u64(1..));
         let mut headers = Vec::with_capacity(192 + cookie.map_or(0, <[u8]>::len));
         // Writing to a vector does not fail.
-        let _ = write!(headers, "X-Ws-Event-Id: {connection}/{id}\r\n");
+        let _ = match number {
+            Some(number) => write!(headers, "X-Ws-Event-Id: {connection}/{number}\r\n"),
+            None => write!(headers, "X-Ws-Event-Id: {connection}/close\r\n"),
+        };
         let _ = write!(headers, "Traceparent: 00-{trace:032x}-{span:016x}-01\r\n");
         if let Some(cookie) = cookie {
             headers.extend_from_slice(b"Cookie: ");
@@ -277,12 +283,18 @@ impl OpenRequest {
 
 // === pieces of a body ===
 
-fn push_envelope(body: &mut String, action: Action, id: ConnectionId, identity: &Identity) {
+fn push_envelope(
+    body: &mut String,
+    action: Action,
+    id: ConnectionId,
+    user: &str,
+    (token, public): (&str, bool),
+) {
     let _ = write!(body, ",\"action\":\"{}\",\"user_name\":", action.as_str());
-    push_json(body, &identity.user);
+    push_json(body, user);
     let _ = write!(body, ",\"conn_id\":\"{id}\",\"token\":");
-    push_json(body, &identity.token.expose());
-    let _ = write!(body, ",\"access_public\":{}", identity.token.is_public());
+    push_json(body, token);
+    let _ = write!(body, ",\"access_public\":{public}");
 }
 
 fn push_close(body: &mut String, code: u16, reason: &str) {

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -21,6 +22,8 @@ pub(crate) enum ServerBody {
 pub(crate) struct AppBody {
     body: Incoming,
     connection: Option<AppConnection<RequestBody>>,
+    /// How long the app says that it keeps the connection.
+    keep_alive: Option<Duration>,
     upstream: Arc<Upstream>,
 }
 
@@ -42,11 +45,13 @@ impl AppBody {
     pub(super) fn new(
         body: Incoming,
         connection: AppConnection<RequestBody>,
+        keep_alive: Option<Duration>,
         upstream: Arc<Upstream>,
     ) -> Self {
         let mut new = Self {
             body,
             connection: Some(connection),
+            keep_alive,
             upstream,
         };
         if new.body.is_end_stream() {
@@ -57,7 +62,7 @@ impl AppBody {
 
     fn done(&mut self) {
         if let Some(connection) = self.connection.take() {
-            self.upstream.keep(connection);
+            self.upstream.keep(connection, self.keep_alive);
         }
     }
 

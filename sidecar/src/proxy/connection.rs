@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::stream::{Counted, SharedStream};
+use crate::app_pool::Rests;
 use crate::callback::SendError;
 
 pub(super) struct AppConnection<B: Body + 'static> {
@@ -24,7 +25,7 @@ pub(super) struct AppConnection<B: Body + 'static> {
     driver: Driver<B>,
     /// The same socket: to see how much of a request went out, and whether the app hung up.
     stream: Arc<Counted>,
-    idle_since: Instant,
+    connected_at: Instant,
     driver_done: bool,
 }
 
@@ -58,7 +59,7 @@ where
             sender,
             driver,
             stream: counted,
-            idle_since: Instant::now(),
+            connected_at: Instant::now(),
             driver_done: false,
         })
     }
@@ -104,24 +105,35 @@ where
         (parts.io, parts.read_buf)
     }
 
-    /// Puts the connection aside; whether it may be used again.
-    pub(super) fn set_idle(&mut self, now: Instant) -> bool {
-        self.idle_since = now;
+    /// Whether it may be used again.
+    pub(super) fn is_reusable(&mut self) -> bool {
         !self.driver_done && self.poll_driver() && self.sender.is_ready()
     }
 
-    pub(super) fn idle_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.idle_since)
+    /// Lets hyper see what has happened on the socket; whether the connection is still good.
+    fn poll_driver(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        self.driver_done |= Pin::new(&mut self.driver).poll(&mut context).is_ready();
+        !self.driver_done
+    }
+}
+
+impl<B> Rests for AppConnection<B>
+where
+    B: Body + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    fn connected_at(&self) -> Instant {
+        self.connected_at
     }
 
-    /// Whether a request may be sent: not idle for too long, and the app has not hung up. A
-    /// request on a connection that the app has closed would be lost in doubt.
-    pub(super) fn is_usable(&mut self, now: Instant, max_idle: Duration) -> bool {
-        let idle = self.idle_for(now);
-        if idle > max_idle || !self.poll_driver() || !self.sender.is_ready() {
+    /// A request on a connection that the app has closed would be lost in doubt.
+    fn is_open(&mut self, rested: Duration) -> bool {
+        if !self.poll_driver() || !self.sender.is_ready() {
             return false;
         }
-        if idle < TRUSTED {
+        if rested < TRUSTED {
             return true;
         }
         let mut byte = [0];
@@ -133,19 +145,12 @@ where
         // Nothing to read is what an idle connection looks like; an end or stray bytes are not.
         matches!(peeked, Err(rustix::io::Errno::WOULDBLOCK))
     }
-
-    /// Lets hyper see what has happened on the socket; whether the connection is still good.
-    fn poll_driver(&mut self) -> bool {
-        let mut context = Context::from_waker(Waker::noop());
-        self.driver_done |= Pin::new(&mut self.driver).poll(&mut context).is_ready();
-        !self.driver_done
-    }
 }
 
 impl<B: Body> fmt::Debug for AppConnection<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AppConnection")
-            .field("idle_since", &self.idle_since)
+            .field("connected_at", &self.connected_at)
             .finish_non_exhaustive()
     }
 }

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use stanza::settings;
 
@@ -13,6 +12,7 @@ use crate::callback::event::{ClientMessage, Event, EventKind, OpenRequest, Outgo
 use crate::callback::{Action, Actions, Outcome, Transport};
 use crate::connection::Connection;
 use crate::gateway::{App, Gateway};
+use crate::identity::ConnectionId;
 use crate::ws::CloseReason;
 
 /// Bounded by `callback.queue` messages and [`MAX_WAITING`] bytes (one message is always taken),
@@ -77,8 +77,6 @@ const MESSAGE_OVERHEAD: usize = 64;
 /// client takes gives one back: so it is heard, and what it asks for does not pile up.
 const MESSAGE_CREDIT: u32 = 16 << 10;
 const MOST_CREDIT: u32 = 16 * MESSAGE_CREDIT;
-/// Between rounds of telling an end to an app that is away.
-const BETWEEN_ENDS: Duration = Duration::from_secs(1);
 
 impl Lane {
     pub(super) fn opening(request: OpenRequest) -> Self {
@@ -200,6 +198,7 @@ impl Lane {
                 let (action, cost) = (in_flight.action, in_flight.cost);
                 self.in_flight = None;
                 self.held -= cost;
+                // An end that was not delivered is left to the journal.
                 if action == Action::Close && !matches!(outcome, Outcome::NotDelivered) {
                     forget(gateway, connection);
                 }
@@ -231,7 +230,7 @@ impl Lane {
             .map(|app| event.outgoing(&app.target, connection));
         let kind = event.into_message_kind();
         let cost = outgoing.as_ref().map_or(0, Outgoing::size) + MESSAGE_OVERHEAD;
-        let future = tell(action, outgoing, kind, Arc::clone(gateway));
+        let future = tell(connection.id, action, outgoing, kind, Arc::clone(gateway));
         self.held += cost;
         self.in_flight = Some(InFlight {
             action,
@@ -300,6 +299,7 @@ fn forget<T: Transport>(gateway: &Gateway<T>, connection: &Connection) {
 
 /// Delivers one event, to the paths of `types` as well.
 async fn tell<T: Transport>(
+    id: ConnectionId,
     action: Action,
     outgoing: Option<Outgoing>,
     kind: Option<Box<str>>,
@@ -308,16 +308,13 @@ async fn tell<T: Transport>(
     let (Some(app), Some(outgoing)) = (&gateway.app, outgoing) else {
         return Outcome::Delivered(None);
     };
-    let mut first = deliver(&gateway, app, &outgoing, action).await;
-    // There is nobody left who could be told of a lost end, so it is told until it arrives, or
-    // until we end ourselves and leave it to the journal.
-    while action == Action::Close
-        && matches!(first, Outcome::NotDelivered)
-        && !gateway.is_draining()
-    {
-        tokio::time::sleep(BETWEEN_ENDS).await;
-        first = deliver(&gateway, app, &outgoing, action).await;
-    }
+    let first = if action == Action::Close {
+        let (metrics, draining) = (&gateway.metrics, gateway.draining());
+        let told = app.delivery.end(id, &outgoing, metrics, draining);
+        act(&gateway, told.await).await
+    } else {
+        deliver(&gateway, app, &outgoing, action).await
+    };
     let mut all = match first {
         Outcome::Delivered(actions) => actions,
         lost => return lost,
@@ -338,10 +335,11 @@ async fn deliver<T: Transport>(
     outgoing: &Outgoing,
     action: Action,
 ) -> Outcome {
-    let mut outcome = app
-        .delivery
-        .deliver(outgoing, action, &gateway.metrics)
-        .await;
+    let delivery = app.delivery.deliver(outgoing, action, &gateway.metrics);
+    act(gateway, delivery.await).await
+}
+
+async fn act<T: Transport>(gateway: &Gateway<T>, mut outcome: Outcome) -> Outcome {
     if let Outcome::Delivered(Some(actions)) = &mut outcome
         && let Some((selector, message)) = actions.broadcast.take()
     {

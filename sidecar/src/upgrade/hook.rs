@@ -1,14 +1,17 @@
 //! The auth hook: before each upgrade the app is asked, as nginx `auth_request`, Traefik
 //! `forwardAuth` and Envoy `ext_authz` do (Midway: `onWebSocketUpgrade`).
 
+use std::sync::LazyLock;
+
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use stanza::field::UrlPath;
 use tracing::warn;
 
 use super::Refused;
-use crate::callback::client::{AppClient, Fetched};
+use crate::callback::client::{AppClient, Fetched, NoAnswer};
 use crate::gateway::Gateway;
+use crate::throttle::Throttle;
 use crate::{hop_by_hop, latin1};
 
 /// What a 2xx says beside "yes".
@@ -18,6 +21,9 @@ pub struct HookAnswer {
     pub namespace: Option<String>,
     pub protocol: Option<HeaderValue>,
 }
+
+/// Strangers cause it by knocking.
+static FAILED: LazyLock<Throttle> = LazyLock::new(Throttle::default);
 
 pub(super) async fn ask<B>(
     gateway: &Gateway<AppClient>,
@@ -36,9 +42,17 @@ pub(super) async fn ask<B>(
         .transport()
         .fetch(&question)
         .await
-        .map_err(|error| {
-            warn!(%error, "auth hook failed");
-            unavailable("the app could not be asked whether to let you in")
+        .map_err(|error| match error {
+            NoAnswer::Busy => super::try_again(
+                "auth_busy",
+                "too many are being asked about (callback.authConcurrency)",
+            ),
+            NoAnswer::Failed(error) => {
+                if let Some(left_out) = FAILED.pass() {
+                    warn!(%error, left_out, "auth hook failed");
+                }
+                unavailable("the app could not be asked whether to let you in")
+            }
         })?;
     if answer.status.is_success() {
         return Ok(read(&answer.headers));

@@ -24,7 +24,8 @@ struct State {
     log: Vec<Taken>,
     in_flight: BTreeMap<String, u32>,
     overlap: Option<String>,
-    closes_lost: Vec<String>,
+    /// How often the close of a connection broke off.
+    close_doubts: BTreeMap<String, u32>,
     opens_in_doubt: Vec<String>,
 }
 
@@ -64,7 +65,7 @@ impl App {
             log: Vec::new(),
             in_flight: BTreeMap::new(),
             overlap: None,
-            closes_lost: Vec::new(),
+            close_doubts: BTreeMap::new(),
             opens_in_doubt: Vec::new(),
         };
         Self {
@@ -82,9 +83,11 @@ impl App {
         self.state.lock().unwrap().overlap.clone()
     }
 
-    /// Connections whose close could not be delivered because the app was down or broke off.
-    pub(crate) fn closes_lost(&self) -> Vec<String> {
-        self.state.lock().unwrap().closes_lost.clone()
+    /// Whether the close of a connection broke off each time, and so often that it may be given up.
+    pub(crate) fn may_be_given_up(&self, id: &str) -> bool {
+        const TRIES: u32 = 7;
+        let doubts = &self.state.lock().unwrap().close_doubts;
+        doubts.get(id).is_some_and(|doubts| *doubts >= TRIES)
     }
 
     /// Connections whose open broke off before the app had it, which the gateway cannot know.
@@ -119,23 +122,18 @@ impl App {
         self.state.lock().unwrap().log.push(event);
     }
 
-    fn lose(&self, event: &Taken) {
+    fn doubt(&self, event: &Taken) {
         if event.action == "close" {
-            self.state
-                .lock()
-                .unwrap()
-                .closes_lost
-                .push(event.conn_id.clone());
+            let mut state = self.state.lock().unwrap();
+            *state.close_doubts.entry(event.conn_id.clone()).or_default() += 1;
         }
     }
 
     async fn answer(&self, event: Taken) -> Result<Answer, SendError> {
         if self.is_down() {
-            self.lose(&event);
             return Err(SendError::NotTaken("connection refused".to_owned()));
         }
         if self.chance(self.temper.busy) {
-            self.lose(&event);
             let retry_after = Some(Duration::from_millis(200));
             return Ok(Answer {
                 status: StatusCode::SERVICE_UNAVAILABLE,
@@ -144,6 +142,7 @@ impl App {
             });
         }
         if self.chance(self.temper.doubt) {
+            self.doubt(&event);
             self.pause().await;
             if self.chance(50) {
                 self.take(event);
@@ -152,7 +151,6 @@ impl App {
                     let id = event.conn_id.clone();
                     self.state.lock().unwrap().opens_in_doubt.push(id);
                 }
-                self.lose(&event);
             }
             return Err(SendError::InDoubt("connection reset".to_owned()));
         }
@@ -213,7 +211,10 @@ impl Transport for Calls {
         let [_, headers, body] = outgoing.parts();
         let event: Taken = serde_json::from_slice(body).expect("a callback's body is JSON");
         let id = event.conn_id.clone();
-        let event_id = format!("X-Ws-Event-Id: {id}/{}\r\n", event.seq);
+        let event_id = match event.action.as_str() {
+            "close" => format!("X-Ws-Event-Id: {id}/close\r\n"),
+            _ => format!("X-Ws-Event-Id: {id}/{}\r\n", event.seq),
+        };
         assert!(str::from_utf8(headers).unwrap().contains(&event_id));
         // A connection's callback that is cancelled leaves too.
         let mut guard = Guard {

@@ -43,6 +43,7 @@ struct Shared {
     recorded: watch::Sender<usize>,
     handler: Mutex<Handler>,
     connections: AtomicUsize,
+    open: AtomicUsize,
     idle: Mutex<Option<Duration>>,
 }
 
@@ -71,6 +72,7 @@ impl App {
             recorded: watch::Sender::new(0),
             handler: Mutex::new(Arc::new(|_| Answer::ok())),
             connections: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
             idle: Mutex::default(),
         };
         let address = SocketAddr::new(ip, free_port());
@@ -123,6 +125,11 @@ impl App {
     /// How many connections were ever accepted.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+
+    /// How many connections are open.
+    pub fn open_connections(&self) -> usize {
+        self.shared.open.load(Ordering::Relaxed)
     }
 
     pub fn calls(&self) -> Vec<Call> {
@@ -228,7 +235,12 @@ async fn serve(shared: Arc<Shared>, listener: TcpListener, mut stop: watch::Rece
             accepted = listener.accept() => {
                 let Ok((stream, _)) = accepted else { continue };
                 let number = shared.connections.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(connection(Arc::clone(&shared), stream, number, stop.clone()));
+                shared.open.fetch_add(1, Ordering::Relaxed);
+                let (shared, stop) = (Arc::clone(&shared), stop.clone());
+                connections.spawn(async move {
+                    connection(Arc::clone(&shared), stream, number, stop).await;
+                    shared.open.fetch_sub(1, Ordering::Relaxed);
+                });
             }
             _ = stop.changed() => break,
             Some(_) = connections.join_next() => {}

@@ -1,7 +1,9 @@
 //! A test that needs an address that is not loopback runs itself again in a network namespace of
-//! its own, where it can have one and where nobody else is.
+//! its own, where it can have one and where nobody else is. One that needs a small file system
+//! does so in a mount namespace.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::process::Command;
 
 /// An address of the namespace that is not loopback (RFC 5737: for documentation).
@@ -48,6 +50,44 @@ pub fn inside(test: &str) -> bool {
         .unwrap();
     assert!(status.success(), "{test} failed in its network namespace");
     false
+}
+
+/// `true`: this is the run inside, where [`mount`] concerns nobody else. `false`: it was done.
+#[must_use]
+pub fn with_mounts(test: &str) -> bool {
+    if std::env::var_os(INSIDE).is_some() {
+        return true;
+    }
+    let namespace = if rustix::process::geteuid().is_root() {
+        "-m"
+    } else {
+        "-rm"
+    };
+    let status = Command::new("unshare")
+        .arg(namespace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(INSIDE, "1")
+        .status()
+        .expect("unshare, of util-linux");
+    assert!(
+        status.success(),
+        "{test} failed in its mount namespace, or none can be made here: run it as root"
+    );
+    false
+}
+
+/// A file system of so many bytes, in memory, at this place.
+pub fn mount(at: &Path, bytes: usize) {
+    let command = format!("mount -t tmpfs -o size={bytes} tmpfs {}", at.display());
+    let made = run(&command);
+    assert!(made.status.success(), "{command}: {made:?}");
+}
+
+pub fn make_read_only(at: &Path) {
+    let command = format!("mount -o remount,ro {}", at.display());
+    let made = run(&command);
+    assert!(made.status.success(), "{command}: {made:?}");
 }
 
 fn run(command: &str) -> std::process::Output {

@@ -15,12 +15,13 @@ use tokio::time::Instant;
 
 use super::SendError;
 use super::response::{Malformed, Reader, Response, Want};
+use crate::app_pool::Rests;
 use crate::read_buffer;
 
 #[derive(Debug)]
 pub(super) struct AppConnection {
     stream: TcpStream,
-    idle_since: Instant,
+    connected_at: Instant,
 }
 
 impl AppConnection {
@@ -29,7 +30,7 @@ impl AppConnection {
         let _ = stream.set_nodelay(true);
         Self {
             stream,
-            idle_since: now,
+            connected_at: now,
         }
     }
 
@@ -85,22 +86,16 @@ impl AppConnection {
         })
         .await
     }
+}
 
-    pub(super) fn set_idle(&mut self, now: Instant) {
-        self.idle_since = now;
+impl Rests for AppConnection {
+    fn connected_at(&self) -> Instant {
+        self.connected_at
     }
 
-    pub(super) fn idle_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.idle_since)
-    }
-
-    /// Whether a request may be sent: not idle for too long, and the app has not hung up. One
-    /// system call more per request, but a request on a connection that the app has closed would
-    /// be lost in doubt.
-    pub(super) fn is_usable(&self, now: Instant, max_idle: Duration) -> bool {
-        if self.idle_for(now) > max_idle {
-            return false;
-        }
+    /// One system call more per request, but a request on a connection that the app has closed
+    /// would be lost in doubt.
+    fn is_open(&mut self, _: Duration) -> bool {
         let mut byte = [0];
         let peeked = recv(
             &self.stream,

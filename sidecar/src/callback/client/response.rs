@@ -24,6 +24,8 @@ pub(super) struct Response {
     /// Only where everything is wanted.
     pub headers: HeaderMap,
     pub retry_after: Option<Duration>,
+    /// How long the app keeps the connection, where it says so.
+    pub keep_alive: Option<Duration>,
     pub body: Option<Bytes>,
     /// Whether the connection may be used again.
     pub reusable: bool,

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use super::{Malformed, Response, Want};
+use crate::app_pool;
 use crate::callback::answer;
 
 /// More than most answers have; for those with more there is room made.
@@ -89,6 +90,8 @@ impl Head {
             } else if is("connection") {
                 let mut tokens = text().split(',').map(str::trim);
                 response.reusable &= !tokens.any(|token| token.eq_ignore_ascii_case("close"));
+            } else if is("keep-alive") {
+                response.keep_alive = app_pool::allowed(text());
             } else if is("content-type") {
                 keeps_body |= acts(text());
             } else if is("retry-after") && response.status == StatusCode::SERVICE_UNAVAILABLE {
