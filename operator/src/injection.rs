@@ -3,6 +3,7 @@
 mod container;
 pub mod hash;
 mod patch;
+mod secrets;
 mod trust;
 mod withdraw;
 
@@ -318,11 +319,14 @@ pub fn inject(
             );
         }
     }
-    put(
-        spec.volumes.get_or_insert_default(),
-        container::journal(),
-        |volume: &Volume| &volume.name,
-    );
+    let volumes = spec.volumes.get_or_insert_default();
+    put(volumes, container::journal(), |volume: &Volume| {
+        &volume.name
+    });
+    match secrets::volume(&injection.websocket.secrets) {
+        Some(volume) => put(volumes, volume, |volume: &Volume| &volume.name),
+        None => volumes.retain(|volume| volume.name != names::SECRETS_VOLUME),
+    }
     if injection.websocket.hold_app {
         container::hold_app(spec, injection.websocket);
     }
@@ -349,7 +353,7 @@ pub fn uninject(metadata: &mut ObjectMeta, spec: &mut PodSpec) {
     drop_gateway(Some(&mut spec.containers));
     drop_gateway(spec.init_containers.as_mut());
     if let Some(volumes) = spec.volumes.as_mut() {
-        volumes.retain(|volume| volume.name != names::JOURNAL_VOLUME);
+        volumes.retain(|volume| !names::VOLUMES.contains(&volume.name.as_str()));
     }
 }
 

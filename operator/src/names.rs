@@ -63,3 +63,7 @@ pub const CLIENT_PORT_NAME: &str = "olares-ws";
 pub const OPS_PORT_NAME: &str = "olares-ws-ops";
 /// The volume that holds the gateway's crash journal.
 pub const JOURNAL_VOLUME: &str = "olares-ws-journal";
+/// The volume with the Secrets that the stanza names, as files.
+pub const SECRETS_VOLUME: &str = "olares-ws-secrets";
+/// Every volume that we add to a pod.
+pub const VOLUMES: [&str; 2] = [JOURNAL_VOLUME, SECRETS_VOLUME];

@@ -1,15 +1,18 @@
 //! Events for the app: what they say (`event`), that they arrive once and in order
-//! (`delivery`), over which connections (`client`), and what the app's answer does (`answer`).
+//! (`delivery`), over which connections (`client`), signed or not (`signing`), and what the app's
+//! answer does (`answer`).
 
 pub mod answer;
 pub mod client;
 pub mod delivery;
 pub mod event;
+pub mod signing;
 pub mod target;
 
 pub use answer::Actions;
 pub use delivery::{Delivery, Outcome};
 pub use event::{Action, Event, EventKind, Outgoing};
+pub use signing::Signer;
 pub use target::Target;
 
 use bytes::Bytes;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use stanza::env;
@@ -92,6 +93,16 @@ pub struct ProcessArgs {
     /// Bearer token of the admin API: then it is asked of everyone, and other pods may use the API
     #[arg(long, env = env::ADMIN_TOKEN, value_name = "TOKEN", hide_env_values = true)]
     pub admin_token: Option<String>,
+    /// A file with such tokens in its place, one a line; each counts, and it is read again when it changes
+    #[arg(long, env = env::ADMIN_TOKEN_FILE, value_name = "FILE", conflicts_with = "admin_token")]
+    pub admin_token_file: Option<PathBuf>,
+    /// A file with the keys that callbacks are signed with, one a line: whsec_<base64>, or a text of
+    /// 24 bytes and more. The first signs; it is read again when it changes
+    #[arg(long, env = env::CALLBACK_SIGNING_FILE, value_name = "FILE")]
+    pub callback_signing_file: Option<PathBuf>,
+    /// How often the files of secrets are looked at
+    #[arg(long, env = "WS_SECRET_POLL", value_name = "DURATION", default_value = "5s", value_parser = interval)]
+    pub secret_poll: Duration,
     /// Pass everything that is not ours on to the app's own port (`expose: entrance`)
     #[arg(long, env = env::UPSTREAM_PORT, value_name = "PORT", requires = "pod_ip")]
     pub upstream_port: Option<u16>,
@@ -110,6 +121,14 @@ pub struct ProcessArgs {
     /// Worker threads. Unset: as many as the container's CPU limit allows
     #[arg(long, env = "WS_THREADS", value_name = "N")]
     pub threads: Option<usize>,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let allowed = "expected a duration of more than 0, such as 5s";
+    let found = humantime::parse_duration(text).map_err(|error| format!("{error}; {allowed}"))?;
+    Some(found)
+        .filter(|found| !found.is_zero())
+        .ok_or_else(|| allowed.to_owned())
 }
 
 pub fn main() -> ExitCode {

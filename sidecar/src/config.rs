@@ -56,7 +56,15 @@ impl Config {
                 "{file} has no options.websocket; add\n\noptions:\n  websocket:\n    url: /ws/message\n    port: 8888\n"
             )
         };
-        let warnings = manifest.warnings.iter().map(ToString::to_string).collect();
+        let mut warnings: Vec<String> = manifest.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(websocket.secrets.iter().map(|(what, from)| {
+            format!(
+                "{file}: {} names the Secret {}, which the operator mounts and this program does not: it counts only where {} names a file",
+                what.setting(),
+                from.name,
+                what.variable()
+            )
+        }));
         Self {
             settings: websocket.gateway,
             target: Some(websocket.target),

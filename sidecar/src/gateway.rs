@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::budget::{Budget, Charge, Way};
-use crate::callback::{Delivery, Target, Transport};
+use crate::callback::client::AppClient;
+use crate::callback::{Delivery, Signer, Target, Transport};
 use crate::connection::{Connection, Push, Room};
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -83,6 +84,13 @@ struct SharedFrame {
 impl AsRef<[u8]> for SharedFrame {
     fn as_ref(&self) -> &[u8] {
         &self.frame
+    }
+}
+
+impl Gateway<AppClient> {
+    /// Who signs callbacks, where they are to be signed.
+    pub(crate) fn signer(&self) -> Option<&Signer> {
+        self.app.as_ref()?.delivery.transport().signer()
     }
 }
 

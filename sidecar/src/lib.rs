@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod pace;
 pub mod registry;
 pub mod reply;
+pub mod secret_file;
 pub mod selector;
 pub mod session;
 pub mod trust;

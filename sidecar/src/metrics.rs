@@ -10,6 +10,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use stanza::secret::SecretUse;
 
 use crate::callback::Action;
 use crate::journal::JournalMetrics;
@@ -33,6 +34,7 @@ pub struct Metrics {
     ends_given_up: Counter,
     admin: Family<AdminLabels, Counter>,
     buffered: Gauge,
+    secrets: Family<SecretLabel, Gauge>,
     registry: Arc<Registry>,
 }
 
@@ -75,6 +77,11 @@ struct CallbackLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretLabel {
+    secret: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AdminLabels {
     call: Word,
     code: u16,
@@ -113,6 +120,7 @@ impl Metrics {
             ends_given_up: Counter::default(),
             admin: Family::default(),
             buffered: Gauge::default(),
+            secrets: Family::default(),
             registry: Arc::default(),
         };
         let r = &mut registry;
@@ -193,6 +201,11 @@ impl Metrics {
             metrics.admin.clone(),
         );
         r.register(
+            "secret_usable",
+            "1 while the file of a secret holds what it should",
+            metrics.secrets.clone(),
+        );
+        r.register(
             "buffered_bytes",
             "Bytes that wait, to and from clients",
             metrics.buffered.clone(),
@@ -257,6 +270,12 @@ impl Metrics {
 
     pub fn end_given_up(&self) {
         self.ends_given_up.inc();
+    }
+
+    pub fn secret_usable(&self, secret: SecretUse, usable: bool) {
+        let secret = Word(secret.as_str());
+        let gauge = self.secrets.get_or_create(&SecretLabel { secret });
+        gauge.set(usable.into());
     }
 
     pub fn admin(&self, call: &str, status: StatusCode) {

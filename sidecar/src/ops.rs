@@ -50,6 +50,8 @@ fn not_ready(server: &Server) -> Option<&'static str> {
     if server.gateway.is_draining() {
         return Some("shutting down");
     }
-    (!server.open.load(Ordering::Acquire))
+    // Without a key the pod is ready all the same: its app is not to go because of ours. Upgrades
+    // are refused meanwhile.
+    (!server.open.load(Ordering::Acquire) && !server.waits_for_key())
         .then_some("telling the app of connections that an earlier run left open")
 }

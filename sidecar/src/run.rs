@@ -8,20 +8,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
+use stanza::secret::SecretUse;
 use stanza::settings::{CONNECTIONS, Limits};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::admin::guard::AdminToken;
+use crate::admin::guard::{AdminTokens, TokenLock};
+use crate::callback::Signer;
 use crate::callback::client::AppClient;
+use crate::callback::signing::SigningKey;
 use crate::cli::{ProcessArgs, RunArgs};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::journal::Journal;
 use crate::proxy::{Border, Upstream};
+use crate::secret_file::{Lost, SecretFile};
 use crate::server::{Entrance, Server};
 use crate::upgrade::{Door, Verifier};
 use crate::{drain, heartbeat, logging, memory, recover, server};
@@ -57,18 +61,15 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let verifier = Verifier::new(&config.settings.jwt)?;
     let (journal, orphans) = args.journal.as_deref().map(Journal::open).unzip();
     let border = Border::new(&config.settings, config.target.as_ref());
+    let (signing_file, signer) = signing(args);
     let app = config.target.map(|target| {
-        let client = AppClient::new(target.port.get(), &config.settings.callback);
+        let client = AppClient::new(target.port.get(), &config.settings.callback, signer);
         (target, client)
     });
     let clients = listeners(args.listen, args.loopback)?;
     let ops_listeners = listeners(args.ops_listen, args.loopback)?;
-    let token = args
-        .admin_token
-        .clone()
-        .filter(|token| !token.is_empty())
-        .map(AdminToken::new);
-    let remote_admin = token
+    let (token_file, admin_token) = admin_token(args);
+    let remote_admin = admin_token
         .as_ref()
         .map(|_| listeners(args.admin_listen, args.loopback))
         .transpose()?;
@@ -83,12 +84,19 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         gateway: Arc::clone(&gateway),
         door,
         upstream: upstream(&gateway, args, border, &connections, &stop),
-        admin_token: token,
+        admin_token,
         open,
         drain,
     });
 
     announce(&gateway, args, &clients)?;
+    let (metrics, every) = (&gateway.metrics, args.secret_poll);
+    if let Some(file) = signing_file {
+        connections.spawn(file.watch(every, metrics.clone(), stop.clone()));
+    }
+    if let Some(file) = token_file {
+        connections.spawn(file.watch(every, metrics.clone(), stop.clone()));
+    }
     let remote_admin = remote_admin.into_iter().flatten();
     let all = (clients
         .into_iter()
@@ -112,6 +120,9 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let background = tokio::spawn({
         let (gateway, server) = (Arc::clone(&gateway), Arc::clone(&server));
         async move {
+            if let Some(signer) = gateway.signer() {
+                signer.ready().await;
+            }
             let open = || server.open.store(true, Ordering::Release);
             let recovery = recover::run(&gateway, orphans.unwrap_or_default(), open);
             tokio::join!(recovery, heartbeat::run(Arc::clone(&gateway)));
@@ -137,6 +148,26 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     connections.close();
     connections.wait().await;
     Ok(())
+}
+
+fn signing(args: &ProcessArgs) -> (Option<SecretFile<SigningKey>>, Option<Signer>) {
+    let Some(path) = &args.callback_signing_file else {
+        return (None, None);
+    };
+    let what = SecretUse::CallbackSigning;
+    // A key that is gone from the file still proves who calls, as long as the app takes it.
+    let (file, key) = SecretFile::open(what, path, SigningKey::parse, Lost::KeepsOn);
+    (Some(file), Some(Signer::new(key)))
+}
+
+fn admin_token(args: &ProcessArgs) -> (Option<SecretFile<AdminTokens>>, Option<TokenLock>) {
+    let fixed = args.admin_token.clone().filter(|token| !token.is_empty());
+    let Some(path) = &args.admin_token_file else {
+        return (None, fixed.map(TokenLock::fixed));
+    };
+    let what = SecretUse::AdminToken;
+    let (file, tokens) = SecretFile::open(what, path, AdminTokens::parse, Lost::IsGone);
+    (Some(file), Some(TokenLock::new(tokens)))
 }
 
 fn upstream(

@@ -45,7 +45,7 @@ pub(crate) struct Server {
     pub door: Arc<Door>,
     /// The app's own port, where we stand in front of it.
     pub upstream: Option<Arc<Upstream>>,
-    pub admin_token: Option<guard::AdminToken>,
+    pub admin_token: Option<guard::TokenLock>,
     /// Set once an earlier run's connections are all told of.
     pub open: AtomicBool,
     pub drain: Drain,
@@ -112,6 +112,12 @@ pub(crate) async fn serve(
 }
 
 impl Server {
+    /// Callbacks are to be signed, and there is no key yet.
+    pub(crate) fn waits_for_key(&self) -> bool {
+        let signer = self.gateway.signer();
+        signer.is_some_and(|signer| !signer.is_ready())
+    }
+
     fn upstream_of(&self, entrance: Entrance) -> Option<&Arc<Upstream>> {
         self.upstream
             .as_ref()
@@ -165,7 +171,12 @@ impl Server {
         if self.open.load(Ordering::Acquire) {
             return Box::pin(self.door.serve(peer, request)).await;
         }
-        let Refused { label, reply } = try_again("recovering", "the gateway is starting");
+        let Refused { label, reply } = if self.waits_for_key() {
+            let message = "there is no key to sign callbacks with (callback.signing)";
+            try_again("signing", message)
+        } else {
+            try_again("recovering", "the gateway is starting")
+        };
         self.gateway.metrics.refused(label);
         *reply
     }
@@ -190,8 +201,8 @@ impl Server {
 
     async fn admin(&self, entrance: Entrance, peer: SocketAddr, request: Request) -> Reply {
         let allowed = match (entrance, &self.admin_token) {
-            (Entrance::RemoteAdmin, Some(token)) => guard::bearer(&request, token),
-            (Entrance::Clients, token) => guard::local(&request, peer, token.as_ref()),
+            (Entrance::RemoteAdmin, Some(lock)) => guard::bearer(&request, lock),
+            (Entrance::Clients, lock) => guard::local(&request, peer, lock.as_ref()),
             _ => Err(admin::Refusal::new(StatusCode::NOT_FOUND, "not found")),
         };
         match allowed {

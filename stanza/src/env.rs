@@ -12,7 +12,7 @@ pub const CONTAINER: &str = "olares-ws-sidecar";
 pub const CLIENT_PORT: u16 = 40010;
 /// `/healthz`, `/readyz` and `/metrics`.
 pub const OPS_PORT: u16 = 40011;
-/// The admin API for other pods; open only while [`ADMIN_TOKEN`] is set.
+/// The admin API for other pods; open only with [`ADMIN_TOKEN`] or [`ADMIN_TOKEN_FILE`].
 pub const REMOTE_ADMIN_PORT: u16 = 40012;
 /// Ports that no app in the same pod can have.
 pub const GATEWAY_PORTS: [u16; 3] = [CLIENT_PORT, OPS_PORT, REMOTE_ADMIN_PORT];
@@ -31,6 +31,12 @@ pub const POD_IP: &str = "WS_POD_IP";
 pub const UPSTREAM_PORT: &str = "WS_UPSTREAM_PORT";
 /// The bearer token of the admin API.
 pub const ADMIN_TOKEN: &str = "WS_ADMIN_TOKEN";
+/// The file that holds such tokens, one a line.
+pub const ADMIN_TOKEN_FILE: &str = "WS_ADMIN_TOKEN_FILE";
+/// The file that holds the keys that callbacks are signed with, one a line.
+pub const CALLBACK_SIGNING_FILE: &str = "WS_CALLBACK_SIGNING_FILE";
+/// Where the operator mounts the Secrets that the stanza names.
+pub const SECRETS_DIR: &str = "/etc/ws-gateway";
 /// The directory of the crash journal; unset: no journal.
 pub const JOURNAL: &str = "WS_JOURNAL";
 /// Where the operator mounts the journal's emptyDir.

@@ -18,6 +18,8 @@ pub use wire::{AppPort, CloseCode, HeaderName, MessageType, UrlPath};
 pub trait Field: Sized {
     /// What is allowed, as the end of the sentence "expected …".
     const ALLOWED: &'static str;
+    /// A secret may stand in its place: what was found there is never shown.
+    const HIDDEN: bool = false;
     fn read(node: &Node) -> Option<Self>;
     fn to_json(&self) -> Json;
 }
@@ -88,6 +90,7 @@ impl Field for String {
 
 impl<T: Field> Field for Option<T> {
     const ALLOWED: &'static str = T::ALLOWED;
+    const HIDDEN: bool = T::HIDDEN;
 
     fn read(node: &Node) -> Option<Self> {
         if node.value == Value::Null {

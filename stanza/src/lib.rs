@@ -12,6 +12,7 @@ mod manifest;
 pub mod node;
 pub mod problem;
 pub mod resources;
+pub mod secret;
 pub mod settings;
 pub mod template;
 

@@ -6,7 +6,10 @@ use crate::choice::Expose;
 use crate::field::{AppPort, Field, UrlPath};
 use crate::node::{Key, Node, Value};
 use crate::problem::{Problems, Report};
-use crate::settings::{self, Gateway, Group, Operator, OperatorDrain};
+use crate::secret::{SecretUse, Secrets};
+use crate::settings::{
+    self, Gateway, Group, Operator, OperatorAdminToken, OperatorDrain, OperatorSigning,
+};
 
 /// The app as its manifest describes it.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +42,7 @@ pub struct WebSocket {
     pub gateway: Gateway,
     pub operator: Operator,
     pub hold_app: bool,
+    pub secrets: Secrets,
 }
 
 /// Where the app wants its callbacks: `POST http://127.0.0.1:<port><path>`.
@@ -203,10 +207,12 @@ impl WebSocket {
         let port = required::<AppPort>(stanza, "port", &path_of("port"), report);
         let mut settings = Settings::default();
         settings.read(stanza, path, "", report);
+        let secrets = settings.secrets();
         let Settings {
             gateway,
             operator,
             drain,
+            ..
         } = settings;
         let target = CallbackTarget {
             port: port?,
@@ -225,6 +231,7 @@ impl WebSocket {
             gateway,
             operator,
             hold_app: drain.hold_app,
+            secrets,
         })
     }
 }
@@ -258,6 +265,13 @@ pub fn gateway_options(
     }
     let mut settings = Settings::default();
     settings.read(&node, "", "", &mut report);
+    for (what, _) in settings.secrets().iter() {
+        let message = format!(
+            "is mounted by the operator, and ignored here; expected the file in {}",
+            what.variable()
+        );
+        report.warn(None, what.setting(), message);
+    }
     let problems = report.finish();
     if problems.has_errors() {
         Err(problems)
@@ -271,9 +285,18 @@ struct Settings {
     gateway: Gateway,
     operator: Operator,
     drain: OperatorDrain,
+    signing: OperatorSigning,
+    admin_token: OperatorAdminToken,
 }
 
 impl Settings {
+    fn secrets(&self) -> Secrets {
+        Secrets::new([
+            (SecretUse::CallbackSigning, self.signing.secret_from.clone()),
+            (SecretUse::AdminToken, self.admin_token.secret_from.clone()),
+        ])
+    }
+
     fn read(&mut self, map: &Node, path: &str, prefix: &str, report: &mut Report) {
         for (key, node) in map.entries() {
             let whole = settings::join(prefix, &key.name);
@@ -283,9 +306,15 @@ impl Settings {
             }
             match self.set(&whole, node) {
                 Some(Ok(())) => {}
+                Some(Err(allowed)) if is_hidden(&whole) => {
+                    report.hidden_not_allowed(node, &path, allowed);
+                }
                 Some(Err(allowed)) => report.not_allowed(node, &path, allowed),
                 None if is_group(&whole) && matches!(node.value, Value::Map(_) | Value::Null) => {
                     self.read(node, &path, &whole, report);
+                }
+                None if is_group(&whole) && is_hidden(&whole) => {
+                    report.hidden_not_allowed(node, &path, "a map");
                 }
                 None if is_group(&whole) => report.not_allowed(node, &path, "a map"),
                 None => unknown(key, &whole, &path, report),
@@ -294,13 +323,13 @@ impl Settings {
     }
 
     fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>> {
+        let below = |group| key.strip_prefix(group);
         self.gateway
             .set(key, node)
             .or_else(|| self.operator.set(key, node))
-            .or_else(|| {
-                key.strip_prefix("drain.")
-                    .and_then(|key| self.drain.set(key, node))
-            })
+            .or_else(|| self.drain.set(below("drain.")?, node))
+            .or_else(|| self.signing.set(below("callback.signing.")?, node))
+            .or_else(|| self.admin_token.set(below("admin.token.")?, node))
     }
 }
 
@@ -321,12 +350,21 @@ fn required<T: Field>(stanza: &Node, key: &str, path: &str, report: &mut Report)
 }
 
 fn is_group(key: &str) -> bool {
-    settings::catalogue().iter().any(|setting| {
-        setting
-            .key
-            .strip_prefix(key)
-            .is_some_and(|rest| rest.starts_with('.'))
-    })
+    let catalogue = settings::catalogue();
+    catalogue.iter().any(|setting| is_below(&setting.key, key))
+}
+
+/// A secret may stand where its reference should, at whatever depth.
+fn is_hidden(key: &str) -> bool {
+    let catalogue = settings::catalogue();
+    let mut hidden = catalogue.iter().filter(|setting| setting.hidden);
+    hidden.any(|setting| setting.key == key || is_below(&setting.key, key))
+}
+
+fn is_below(setting: &str, group: &str) -> bool {
+    setting
+        .strip_prefix(group)
+        .is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn unknown(key: &Key, whole: &str, path: &str, report: &mut Report) {

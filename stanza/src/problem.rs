@@ -150,6 +150,15 @@ impl Report {
         );
     }
 
+    /// The same where a secret may stand in the value's place.
+    pub fn hidden_not_allowed(&mut self, node: &Node, path: &str, allowed: &str) {
+        self.error(
+            node.position,
+            path,
+            format!("the value (not shown) is not allowed here; expected {allowed}"),
+        );
+    }
+
     pub fn syntax(&mut self, error: &SyntaxError) {
         self.error(error.position, "", format!("not valid YAML: {error}"));
     }

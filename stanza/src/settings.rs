@@ -15,6 +15,7 @@ use crate::field::{
 };
 use crate::node::Node;
 use crate::resources::Resources;
+use crate::secret::SecretRef;
 
 /// What is known of one setting without a value for it.
 pub struct Declaration {
@@ -25,6 +26,8 @@ pub struct Declaration {
     pub allowed: &'static str,
     /// `true` for settings that a flag without a value switches on.
     pub switch: bool,
+    /// What was found in its place is never shown.
+    pub hidden: bool,
 }
 
 /// Settings that stand together under one key of the stanza.
@@ -62,6 +65,7 @@ macro_rules! group {
                     about: concat!($($about),+),
                     allowed: <$kind as Field>::ALLOWED,
                     switch: is_switch(stringify!($kind)),
+                    hidden: <$kind as Field>::HIDDEN,
                 }, )+
             ];
 
@@ -308,6 +312,24 @@ group! {
     }
 }
 
+group! {
+    /// What the operator reads under `callback.signing`.
+    OperatorSigning {
+        /// The Secret of the app's namespace that holds the keys, one a line; callbacks are then
+        /// signed with the first (docs/signing.md). Unset: not signed.
+        "secretFrom" secret_from: Option<SecretRef> = None;
+    }
+}
+
+group! {
+    /// What the operator reads under `admin.token`.
+    OperatorAdminToken {
+        /// The Secret of the app's namespace that holds the admin API's tokens, one a line; each opens
+        /// it, on port 40012 for other pods too. Unset: the app's own pod needs none, others get nothing.
+        "secretFrom" secret_from: Option<SecretRef> = None;
+    }
+}
+
 /// A value that is never shown: its canonical form is for the gateway's environment only.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -326,6 +348,7 @@ impl std::fmt::Debug for Secret {
 
 impl Field for Secret {
     const ALLOWED: &'static str = "a text that is not empty";
+    const HIDDEN: bool = true;
 
     fn read(node: &Node) -> Option<Self> {
         node.as_text()
@@ -387,6 +410,7 @@ pub struct Setting {
     pub allowed: &'static str,
     pub default: Json,
     pub switch: bool,
+    pub hidden: bool,
     pub reader: Reader,
 }
 
@@ -455,6 +479,18 @@ pub fn catalogue() -> Vec<Setting> {
         &OperatorDrain::default(),
         Reader::Operator,
     );
+    list(
+        &mut all,
+        "callback.signing",
+        &OperatorSigning::default(),
+        Reader::Operator,
+    );
+    list(
+        &mut all,
+        "admin.token",
+        &OperatorAdminToken::default(),
+        Reader::Operator,
+    );
     all
 }
 
@@ -465,6 +501,7 @@ fn list<G: Group>(all: &mut Vec<Setting>, prefix: &str, group: &G, reader: Reade
         allowed: declaration.allowed,
         default: group.value(declaration.key),
         switch: declaration.switch,
+        hidden: declaration.hidden,
         reader,
     }));
 }

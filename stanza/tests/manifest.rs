@@ -215,3 +215,72 @@ fn flags_and_variables_are_derived_from_keys() {
     flags.dedup();
     assert_eq!(flags.len(), catalogue().len());
 }
+
+#[test]
+fn secrets_are_named_and_never_written() {
+    let manifest = read(
+        "  websocket: {url: /ws, port: 80, callback: {timeout: 5s, signing: {secretFrom: {name: chat, key: keys}}}, \
+         admin: {token: {secretFrom: {name: chat, key: token}}}}\n",
+    );
+    assert!(manifest.warnings.is_empty(), "{}", manifest.warnings);
+    let stanza = manifest.websocket.unwrap();
+    assert_eq!(
+        stanza.secrets.to_json(),
+        serde_json::json!({
+            "callback.signing.secretFrom": {"name": "chat", "key": "keys"},
+            "admin.token.secretFrom": {"name": "chat", "key": "token"},
+        })
+    );
+    // The gateway is told of files, not of Secrets.
+    assert_eq!(
+        env::to_env(&stanza)[2].1,
+        r#"{"callback":{"timeout":"5s"}}"#
+    );
+}
+
+/// Who writes the secret itself where its reference belongs does not read it again in a status.
+#[test]
+fn a_secret_in_the_wrong_place_is_not_shown() {
+    for (stanza, place, allowed) in [
+        (
+            "callback: {signing: {secretFrom: {name: Hush, key: k}}}",
+            "callback.signing.secretFrom",
+            "a Secret of the app's namespace and one of its keys",
+        ),
+        (
+            "callback: {signing: {secretFrom: hush}}",
+            "callback.signing.secretFrom",
+            "a Secret of the app's namespace and one of its keys",
+        ),
+        ("callback: {signing: hush}", "callback.signing", "a map"),
+        ("callback: hush", "callback", "a map"),
+        ("admin: {token: hush}", "admin.token", "a map"),
+        ("admin: hush", "admin", "a map"),
+        (
+            "identity: {jwt: {secret: [hush]}}",
+            "identity.jwt.secret",
+            "a text",
+        ),
+        ("identity: {jwt: hush}", "identity.jwt", "a map"),
+    ] {
+        let text = manifest(&format!("  websocket: {{url: /ws, port: 80, {stanza}}}\n"));
+        let problems = Manifest::from_yaml(FILE, &text).unwrap_err().to_string();
+        let expected = format!(
+            "error: options.websocket.{place}: the value (not shown) is not allowed here; expected {allowed}"
+        );
+        assert!(problems.contains(&expected), "{problems}");
+        assert!(!problems.to_lowercase().contains("hush"), "{problems}");
+    }
+}
+
+#[test]
+fn a_gateway_that_is_given_a_reference_says_what_it_needs() {
+    let options =
+        serde_json::json!({"callback": {"signing": {"secretFrom": {"name": "a", "key": "b"}}}});
+    let (_, problems) = stanza::gateway_options("WS_OPTIONS", &options).unwrap();
+    assert_eq!(
+        problems.to_string(),
+        "WS_OPTIONS: warning: callback.signing.secretFrom: is mounted by the operator, and ignored here; \
+         expected the file in WS_CALLBACK_SIGNING_FILE"
+    );
+}

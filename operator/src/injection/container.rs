@@ -1,4 +1,4 @@
-//! The gateway's container and volume.
+//! The gateway's container, and its journal's volume.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use stanza::field::Field;
 use stanza::resources::Resources;
 use stanza::{WebSocket, env};
 
-use super::{Rules, Trust};
+use super::{Rules, Trust, secrets};
 use crate::names;
 
 /// The image's user; any other that is not root would do.
@@ -57,13 +57,19 @@ pub(super) fn build(
         restart_policy: native.then(|| "Always".to_owned()),
         lifecycle: native.then(drain_first),
         security_context: Some(security()),
-        volume_mounts: Some(vec![VolumeMount {
-            name: names::JOURNAL_VOLUME.to_owned(),
-            mount_path: env::JOURNAL_DIR.to_owned(),
-            ..VolumeMount::default()
-        }]),
+        volume_mounts: Some(mounts(websocket)),
         ..Container::default()
     }
+}
+
+fn mounts(websocket: &WebSocket) -> Vec<VolumeMount> {
+    let journal = VolumeMount {
+        name: names::JOURNAL_VOLUME.to_owned(),
+        mount_path: env::JOURNAL_DIR.to_owned(),
+        ..VolumeMount::default()
+    };
+    let secrets = secrets::mount(&websocket.secrets);
+    std::iter::once(journal).chain(secrets).collect()
 }
 
 pub(super) fn journal() -> Volume {
@@ -110,6 +116,7 @@ fn variables(websocket: &WebSocket, trust: &Trust, upstream: Option<u16>) -> Vec
             value: Some(value),
             ..EnvVar::default()
         })
+        .chain(secrets::variables(&websocket.secrets))
         .chain(upstream.into_iter().flat_map(in_front_of))
         .collect()
 }

@@ -25,7 +25,8 @@ static KEY: LazyLock<Option<hmac::Key>> =
 
 /// Covers what the stanza says, and neither the image nor the operator's defaults: their change
 /// never restarts a pod by itself. What the gateway stands in front of belongs to it, as the
-/// entrance is led to the gateway only when every pod has one that does.
+/// entrance is led to the gateway only when every pod has one that does. Of Secrets it covers which
+/// they are and never what is in them.
 pub fn hash(websocket: &WebSocket, upstream: Option<&IntOrString>) -> String {
     let operator = &websocket.operator;
     let mut secrets = Vec::new();
@@ -46,6 +47,9 @@ pub fn hash(websocket: &WebSocket, upstream: Option<&IntOrString>) -> String {
         json!(websocket.hold_app),
     ];
     settings.extend(upstream.map(|port| json!(port)));
+    if !websocket.secrets.is_empty() {
+        settings.push(websocket.secrets.to_json());
+    }
     let text = Json::Array(settings).to_string();
     let digest = digest::digest(&digest::SHA256, text.as_bytes());
     let mut first = [0; 8];

@@ -32,11 +32,12 @@ pub fn withdrawal(pod: &Pod) -> Option<Patch> {
     if paths.is_empty() {
         return None;
     }
-    let volumes = spec.volumes.iter().flatten();
-    let journal = volumes
-        .map(|volume| &volume.name)
-        .position(|name| name == names::JOURNAL_VOLUME);
-    paths.extend(journal.map(|index| format!("/spec/volumes/{index}")));
+    let volumes = spec.volumes.iter().flatten().enumerate();
+    let ours = volumes.filter(|(_, volume)| names::VOLUMES.contains(&volume.name.as_str()));
+    // From the end, as what is behind moves up.
+    let mut places: Vec<usize> = ours.map(|(index, _)| index).collect();
+    places.reverse();
+    paths.extend(places.iter().map(|index| format!("/spec/volumes/{index}")));
     let annotations = pod.metadata.annotations.iter().flatten();
     let ours = annotations.filter(|(key, _)| [names::INJECTED, names::APP].contains(&key.as_str()));
     paths.extend(ours.map(|(key, _)| annotation(key)));

@@ -6,6 +6,7 @@
 
 mod platform;
 mod properties;
+mod secrets;
 mod support;
 
 use k8s_openapi::api::core::v1::Pod;

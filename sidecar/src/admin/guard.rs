@@ -1,5 +1,4 @@
-//! Who may use the admin API: processes in the same pod, and, with `WS_ADMIN_TOKEN`, whoever has
-//! that token.
+//! Who may use the admin API: processes in the same pod, and, with an admin token, whoever has it.
 //!
 //! The peer's address alone is not enough: a reverse proxy inside the pod (Envoy on older Olares)
 //! carries strangers in from loopback, and a web page in a browser on the same machine (or behind
@@ -10,34 +9,78 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, Request, StatusCode, header};
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
+use tokio::sync::watch;
 
 use super::Refusal;
+use crate::secret_file::Current;
 use crate::trust;
 
-/// The bearer token of `WS_ADMIN_TOKEN`. Never shown.
+/// The bearer tokens that open the admin API, each by itself. Never shown.
 #[derive(Clone)]
-pub struct AdminToken(String);
+pub struct AdminTokens(Vec<String>);
 
-impl AdminToken {
-    pub fn new(token: String) -> Self {
-        Self(token)
+/// The tokens as they are now; none is known while their file cannot be used.
+#[derive(Clone, Debug)]
+pub struct TokenLock(Current<AdminTokens>);
+
+impl AdminTokens {
+    /// A token a line, so that callers can change to a new one before the old one goes.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let lines = text.lines().map(str::trim).enumerate();
+        let given = lines.filter(|(_, line)| !line.is_empty());
+        let tokens: Result<Vec<String>, String> = given
+            .map(
+                |(index, line)| match line.bytes().all(|byte| byte.is_ascii_graphic()) {
+                    true => Ok(line.to_owned()),
+                    false => Err(format!(
+                        "line {}: expected a token of visible ASCII characters without blanks",
+                        index + 1
+                    )),
+                },
+            )
+            .collect();
+        let tokens = tokens?;
+        if tokens.is_empty() {
+            return Err("it is empty; expected a token a line".to_owned());
+        }
+        Ok(Self(tokens))
     }
 
-    fn fits(&self, headers: &HeaderMap) -> bool {
+    fn fit(&self, headers: &HeaderMap) -> bool {
         let given = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        given.is_some_and(|given| given.as_bytes().ct_eq(self.0.as_bytes()).into())
+        // All are looked at: how long it takes tells of none.
+        let fits = |given: &str| {
+            let one = |token: &String| given.as_bytes().ct_eq(token.as_bytes());
+            self.0
+                .iter()
+                .map(one)
+                .fold(Choice::from(0), |all, one| all | one)
+        };
+        given.is_some_and(|given| fits(given).into())
     }
 }
 
-impl std::fmt::Debug for AdminToken {
+impl TokenLock {
+    pub(crate) fn new(tokens: Current<AdminTokens>) -> Self {
+        Self(tokens)
+    }
+
+    /// One that stays as long as the process.
+    pub fn fixed(token: String) -> Self {
+        let (_, tokens) = watch::channel(Some(AdminTokens(vec![token])));
+        Self(tokens)
+    }
+}
+
+impl std::fmt::Debug for AdminTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("AdminToken(…)")
+        f.write_str("AdminTokens(…)")
     }
 }
 
@@ -45,11 +88,11 @@ impl std::fmt::Debug for AdminToken {
 pub fn local<B>(
     request: &Request<B>,
     peer: SocketAddr,
-    token: Option<&AdminToken>,
+    lock: Option<&TokenLock>,
 ) -> Result<(), Refusal> {
     from_the_pod(request, peer)?;
-    match token {
-        Some(token) => bearer(request, token),
+    match lock {
+        Some(lock) => bearer(request, lock),
         None => Ok(()),
     }
 }
@@ -84,14 +127,19 @@ pub fn from_the_pod<B>(request: &Request<B>, peer: SocketAddr) -> Result<(), Ref
 }
 
 /// The API on its own port: whoever has the token.
-pub fn bearer<B>(request: &Request<B>, token: &AdminToken) -> Result<(), Refusal> {
-    if token.fits(request.headers()) {
-        return Ok(());
+pub fn bearer<B>(request: &Request<B>, lock: &TokenLock) -> Result<(), Refusal> {
+    match &*lock.0.borrow() {
+        Some(tokens) if tokens.fit(request.headers()) => Ok(()),
+        Some(_) => Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "expected Authorization: Bearer with the admin token",
+        )),
+        // Never open for want of a token.
+        None => Err(Refusal::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the file of the admin token cannot be used; the gateway's log says why",
+        )),
     }
-    Err(Refusal::new(
-        StatusCode::UNAUTHORIZED,
-        "expected Authorization: Bearer with the token of WS_ADMIN_TOKEN",
-    ))
 }
 
 fn is_local_host<B>(request: &Request<B>) -> bool {
@@ -148,11 +196,11 @@ mod tests {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let token = token.map(|token| AdminToken::new(token.to_owned()));
+        let lock = token.map(|token| TokenLock::fixed(token.to_owned()));
         match local(
             &request.body(()).unwrap(),
             peer.parse().unwrap(),
-            token.as_ref(),
+            lock.as_ref(),
         ) {
             Ok(()) => 200,
             Err(refusal) => refusal.status.as_u16(),

@@ -24,9 +24,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::Outgoing;
-use super::{Answer, SendError, Transport};
+use super::{Answer, SendError, Signer, Transport};
 use crate::app_pool::AppPool;
-use connection::AppConnection;
+use connection::{AppConnection, Request};
 use response::{Response, Want};
 
 mod connection;
@@ -43,6 +43,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 pub struct AppClient {
     port: u16,
     timeout: Duration,
+    /// `None`: callbacks are not signed.
+    signer: Option<Signer>,
     fast: Semaphore,
     all: Semaphore,
     /// Questions of the auth hook that are under way, and those with them that wait: strangers
@@ -71,7 +73,7 @@ pub struct Fetched {
 }
 
 impl AppClient {
-    pub fn new(port: u16, settings: &Callback) -> Self {
+    pub fn new(port: u16, settings: &Callback, signer: Option<Signer>) -> Self {
         let places = |setting: NonZeroU32| (setting.get() as usize).min(Semaphore::MAX_PERMITS);
         let all = places(settings.concurrency);
         let asking = places(settings.auth_concurrency);
@@ -79,6 +81,7 @@ impl AppClient {
         Self {
             port,
             timeout: settings.timeout,
+            signer,
             fast: Semaphore::new(FAST.min(all)),
             all: Semaphore::new(all),
             asking: Semaphore::new(asking),
@@ -86,6 +89,10 @@ impl AppClient {
             pool: AppPool::new(settings.keep_alive, all),
             prefer_v6: AtomicBool::new(false),
         }
+    }
+
+    pub fn signer(&self) -> Option<&Signer> {
+        self.signer.as_ref()
     }
 
     /// Closes connections that have rested for long enough.
@@ -100,7 +107,7 @@ impl AppClient {
         };
         let exchange = async {
             let _place = place(&self.asking).await?;
-            self.exchange([head, b"", b""], Want::Everything).await
+            self.exchange([head, b"", b"", b""], Want::Everything).await
         };
         let timed = tokio::time::timeout(self.timeout, exchange).await;
         let answered = timed.unwrap_or(Err(SendError::Timeout(self.timeout)));
@@ -113,7 +120,7 @@ impl AppClient {
         })
     }
 
-    async fn exchange(&self, request: [&[u8]; 3], want: Want) -> Result<Response, SendError> {
+    async fn exchange(&self, request: Request<'_>, want: Want) -> Result<Response, SendError> {
         let (mut connection, rested) = match self.pool.take() {
             Some((connection, rested)) => (connection, Some(rested)),
             None => (self.connect().await?, None),
@@ -168,7 +175,13 @@ impl Transport for AppClient {
     async fn send(&self, event: &Outgoing) -> Result<Answer, SendError> {
         let _place = place(&self.all).await?;
         let mut fast = Some(place(&self.fast).await?);
-        let mut exchange = pin!(self.exchange(event.parts(), Want::Actions));
+        // Signed last: what has waited for its place was made now, not before.
+        let signature = match &self.signer {
+            Some(signer) => signer.headers(event)?,
+            None => String::new(),
+        };
+        let request = event.parts(signature.as_bytes());
+        let mut exchange = pin!(self.exchange(request, Want::Actions));
         let started = Instant::now();
         let mut timer = pin!(tokio::time::sleep_until(
             started + SLOW_AFTER.min(self.timeout)

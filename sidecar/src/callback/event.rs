@@ -185,6 +185,8 @@ pub fn recovered_close(target: &Target, orphan: &Orphan) -> Outgoing {
 
 // === impl Outgoing ===
 
+const EVENT_ID: &str = "X-Ws-Event-Id: ";
+
 impl Outgoing {
     /// An end has no number in its id: whoever tells it, now or after a restart, it is the same.
     fn new(
@@ -199,8 +201,8 @@ impl Outgoing {
         let mut headers = Vec::with_capacity(192 + cookie.map_or(0, <[u8]>::len));
         // Writing to a vector does not fail.
         let _ = match number {
-            Some(number) => write!(headers, "X-Ws-Event-Id: {connection}/{number}\r\n"),
-            None => write!(headers, "X-Ws-Event-Id: {connection}/close\r\n"),
+            Some(number) => write!(headers, "{EVENT_ID}{connection}/{number}\r\n"),
+            None => write!(headers, "{EVENT_ID}{connection}/close\r\n"),
         };
         let _ = write!(headers, "Traceparent: 00-{trace:032x}-{span:016x}-01\r\n");
         if let Some(cookie) = cookie {
@@ -230,9 +232,16 @@ impl Outgoing {
         self.headers.len() + self.body.len()
     }
 
-    /// What goes over the wire, in order.
-    pub fn parts(&self) -> [&[u8]; 3] {
-        [&self.start, &self.headers, &self.body]
+    /// What the app knows the event by.
+    pub fn id(&self) -> &str {
+        let line = self.headers.split(|byte| *byte == b'\r').next();
+        let id = line.and_then(|line| line.get(EVENT_ID.len()..));
+        std::str::from_utf8(id.unwrap_or_default()).unwrap_or_default()
+    }
+
+    /// What goes over the wire, in order, with the headers of this attempt.
+    pub fn parts<'a>(&'a self, attempt: &'a [u8]) -> [&'a [u8]; 4] {
+        [&self.start, attempt, &self.headers, &self.body]
     }
 }
 

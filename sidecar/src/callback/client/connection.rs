@@ -18,6 +18,10 @@ use super::response::{Malformed, Reader, Response, Want};
 use crate::app_pool::Rests;
 use crate::read_buffer;
 
+/// A request's bytes, in pieces that are written as one.
+pub(super) type Request<'a> = [&'a [u8]; PARTS];
+const PARTS: usize = 4;
+
 #[derive(Debug)]
 pub(super) struct AppConnection {
     stream: TcpStream,
@@ -36,7 +40,7 @@ impl AppConnection {
 
     pub(super) async fn exchange(
         &mut self,
-        request: &[&[u8]; 3],
+        request: &Request<'_>,
         want: Want,
     ) -> Result<Response, SendError> {
         self.write(request).await?;
@@ -48,7 +52,7 @@ impl AppConnection {
     }
 
     /// A part of a request may have made the app act; none of it cannot.
-    async fn write(&mut self, request: &[&[u8]; 3]) -> Result<(), SendError> {
+    async fn write(&mut self, request: &Request<'_>) -> Result<(), SendError> {
         let total = request.iter().map(|part| part.len()).sum();
         let mut written = 0;
         while written < total {
@@ -108,8 +112,8 @@ impl Rests for AppConnection {
 }
 
 /// What is left of the request's parts.
-fn behind<'a>(request: &[&'a [u8]; 3], mut written: usize) -> ([IoSlice<'a>; 3], usize) {
-    let mut slices = [IoSlice::new(&[]); 3];
+fn behind<'a>(request: &Request<'a>, mut written: usize) -> ([IoSlice<'a>; PARTS], usize) {
+    let mut slices = [IoSlice::new(&[]); PARTS];
     let mut count = 0;
     for part in request {
         let skipped = written.min(part.len());
