@@ -91,6 +91,16 @@ impl Ask {
         problems.into_iter().chain(rest).collect()
     }
 
+    /// As a manifest, where it is one.
+    pub fn manifest<'a>(
+        &self,
+        workload: &Workload,
+        services: impl Iterator<Item = &'a ServiceFacts>,
+    ) -> Option<Manifest> {
+        let (spec, _) = self.read_with(workload, services);
+        Manifest::from_json(&workload.to_string(), "spec", &Json::Object(spec)).ok()
+    }
+
     fn read_with<'a>(
         &self,
         workload: &Workload,

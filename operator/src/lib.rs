@@ -28,4 +28,5 @@ pub mod settings;
 pub mod shape;
 pub mod source;
 pub mod stand_down;
+pub mod strangers;
 pub mod webhook;

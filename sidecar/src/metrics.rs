@@ -200,18 +200,23 @@ impl Metrics {
             "Admin API requests, by call and status",
             metrics.admin.clone(),
         );
+        metrics.register_states(r);
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+
+    /// How things are, beside what has happened.
+    fn register_states(&self, r: &mut Registry) {
         r.register(
             "secret_usable",
             "1 while the file of a secret holds what it should",
-            metrics.secrets.clone(),
+            self.secrets.clone(),
         );
         r.register(
             "buffered_bytes",
             "Bytes that wait, to and from clients",
-            metrics.buffered.clone(),
+            self.buffered.clone(),
         );
-        metrics.registry = Arc::new(registry);
-        metrics
     }
 
     /// The text that Prometheus scrapes.

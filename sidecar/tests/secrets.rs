@@ -16,9 +16,19 @@ const MARK: &str = "hush";
 async fn nothing_secret_is_logged_at_the_finest_level() {
     let mut app = App::start().await;
     let journal = tempfile::tempdir().unwrap();
+    let secrets = tempfile::tempdir().unwrap();
+    let secret = |name: &str, text: &str| {
+        let file = secrets.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
     let launch = Launch::for_app(&app)
         .env("WS_LOG", "trace")
-        .env("WS_ADMIN_TOKEN", "hush-admin")
+        .env("WS_ADMIN_TOKEN_FILE", &secret("token", "hush-admin\n"))
+        .env(
+            "WS_CALLBACK_SIGNING_FILE",
+            &secret("keys", "hush-a-key-of-twenty-four-bytes\n"),
+        )
         .env(
             "WS_IDENTITY_JWT_SECRET",
             "hush-jwt-secret-that-is-long-enough",

@@ -516,7 +516,8 @@ fn collect<G: Group>(changed: &mut Map<String, Json>, prefix: &str, group: &G) {
     }
 }
 
-pub(crate) fn join(prefix: &str, key: &str) -> String {
+/// A field's name in its place: `options` and `websocket` are `options.websocket`.
+pub fn join(prefix: &str, key: &str) -> String {
     if prefix.is_empty() {
         key.to_owned()
     } else {

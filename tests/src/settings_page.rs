@@ -41,8 +41,8 @@ const PROCESS: &str = "
 ## The process
 
 What concerns the gateway's process and not the protocol is set by flags and variables only: \
-`--listen` (`WS_LISTEN`), `--ops-listen`, `--admin-listen`, `--admin-token`, `--journal`, `--log`, \
-`--log-format`, `--threads`. `ws-gateway run --help` explains each.
+`--listen` (`WS_LISTEN`), `--ops-listen`, `--admin-listen`, `--admin-token`, `--admin-token-file`, \
+`--callback-signing-file`, `--secret-poll`, `--journal`, `--log`, `--log-format`, `--threads`. `ws-gateway run --help` explains each.
 ";
 
 /// The whole page.

@@ -58,7 +58,12 @@ fn the_one_file_example_begins_with_the_charts_manifest() {
 #[test]
 fn every_stanza_in_the_pages_is_valid() {
     let mut found = 0;
-    for page in ["README.md", "docs/settings.md", "docs/protocol.md"] {
+    for page in [
+        "README.md",
+        "docs/settings.md",
+        "docs/protocol.md",
+        "docs/signing.md",
+    ] {
         let text = std::fs::read_to_string(cluster::root().join(page))
             .unwrap_or_else(|error| panic!("{page}: {error}"));
         for block in text

@@ -1,13 +1,18 @@
 """A chat in plain HTTP: it holds no socket, the gateway beside it does.
 
 The gateway posts what clients do to /ws/message (`open`, `message`, `close`) and takes what is for
-them at http://localhost:40010/tapr/ws/conn/{send,close,list}.
+them at http://localhost:40010/tapr/ws/conn/{send,close,list}. With SIGNING_KEYS, a file with a key a
+line, it takes signed callbacks only.
 """
 
+import base64
+import hmac
 import json
 import os
+import re
 import signal
 import sys
+import time
 from http.cookies import SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -15,6 +20,7 @@ from urllib.request import Request, urlopen
 
 GATEWAY = os.environ.get("GATEWAY", "http://localhost:40010")
 PAGE = Path(__file__).with_name("index.html")
+KEYS = os.environ.get("SIGNING_KEYS")  # a file: it changes with its Secret
 
 
 def gateway(call, body=None):
@@ -44,6 +50,19 @@ def on_message(client, nick):
         gateway("send", {"conn_id": conn, "payload": {"event": "echo", "data": message, **seen}})
 
 
+def verify(headers, body, secrets):
+    id, sent, given = (headers.get(f"webhook-{name}") or "" for name in ("id", "timestamp", "signature"))
+    if not re.fullmatch("[0-9]{1,12}", sent) or abs(time.time() - int(sent)) > 300:
+        return False
+    for secret in secrets:
+        key = base64.b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
+        mac = hmac.digest(key, f"{id}.{sent}.".encode() + body, "sha256")
+        mine = b"v1," + base64.b64encode(mac)
+        if len(key) >= 24 and any(hmac.compare_digest(mine, one) for one in given.encode().split()):
+            return True
+    return False
+
+
 class Server(ThreadingHTTPServer):
     request_queue_size = 128  # many clients may arrive at once
 
@@ -59,7 +78,11 @@ class App(BaseHTTPRequestHandler):
             self.answer(404, b"not found\n")
 
     def do_POST(self):
-        client = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if KEYS and not verify(self.headers, body, Path(KEYS).read_text().split("\n")):
+            self.answer(401, b"this callback is not signed by the gateway\n")
+            return
+        client = json.loads(body)
         # The client's own cookies come along, so a session of the app works as it does over HTTP.
         nick = SimpleCookie(self.headers["Cookie"]).get("nick")
         nick = nick.value if nick else client["user_name"] or "guest"

@@ -1,6 +1,7 @@
 //! `ws-operator doctor`: what keeps the operator from its work, and what to do about it.
 
 mod apps;
+mod callbacks;
 mod look;
 mod operator;
 mod policies;

@@ -1,5 +1,6 @@
 //! `ws-operator lint`: what is wrong with a manifest, with line and column.
 
+mod exposed;
 mod objects;
 mod sarif;
 
@@ -9,12 +10,13 @@ use clap::{Args, ValueEnum};
 use serde_json::{Value as Json, json};
 use stanza::Manifest;
 use stanza::excerpt::STANZAS;
-use stanza::node::Node;
+use stanza::node::{Node, Position};
 use stanza::problem::{Problem, Report, Severity};
+use stanza::settings::join;
 
 use super::Output;
 use super::chart::{Release, Source};
-use crate::cluster::ServiceFacts;
+use exposed::Beside;
 
 /// Check manifests: charts, OlaresManifest.yaml files, AppManifests, labelled workloads
 ///
@@ -51,11 +53,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Output> {
         .iter()
         .map(|path| Source::read(path, &arguments.release))
         .collect::<Result<_, _>>()?;
-    let services: Vec<ServiceFacts> = sources.iter().flat_map(objects::services).collect();
+    let beside = Beside::read(&sources);
     for source in &sources {
         problems.extend(match objects::of(source) {
-            Ok(Some(objects)) => objects::check(&source.file, &objects, &services),
-            Ok(None) => manifest(source),
+            Ok(Some(objects)) => objects::check(&source.file, &objects, &beside),
+            Ok(None) => manifest(source, &beside),
             Err(error) => {
                 let mut report = Report::new(&source.file);
                 report.syntax(&error);
@@ -75,18 +77,22 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Output> {
 }
 
 /// A chart's OlaresManifest.yaml.
-fn manifest(source: &Source) -> Vec<Problem> {
+fn manifest(source: &Source, beside: &Beside) -> Vec<Problem> {
     let excerpt = source.excerpt();
     let mut problems: Vec<Problem> = excerpt.problems.into_iter().collect();
     if let Some(root) = &excerpt.root {
         let rendered = problems.clone();
         let known = |problem: &Problem| rendered.iter().all(|other| other.path != problem.path);
-        problems.extend(validate(&source.file, "", root).into_iter().filter(known));
+        problems.extend(
+            validate(&source.file, "", root, beside)
+                .into_iter()
+                .filter(known),
+        );
     }
     problems
 }
 
-fn validate(file: &str, field: &str, root: &Node) -> Vec<Problem> {
+fn validate(file: &str, field: &str, root: &Node, beside: &Beside) -> Vec<Problem> {
     let has_stanza = root
         .get("options")
         .is_some_and(|options| STANZAS.iter().any(|key| options.get(key).is_some()));
@@ -102,10 +108,25 @@ fn validate(file: &str, field: &str, root: &Node) -> Vec<Problem> {
             });
             return problems;
         }
-        Ok(manifest) => manifest.warnings,
+        Ok(manifest) => {
+            let open = beside.can_post(&manifest).map(|message| Problem {
+                severity: Severity::Warning,
+                source: file.to_owned(),
+                position: place_of_port(root),
+                path: join(field, "options.websocket.port"),
+                message,
+            });
+            return manifest.warnings.into_iter().chain(open).collect();
+        }
         Err(problems) => problems,
     };
     problems.into_iter().collect()
+}
+
+fn place_of_port(root: &Node) -> Option<Position> {
+    let options = root.get("options")?;
+    let mut stanzas = STANZAS.iter().filter_map(|key| options.get(key));
+    stanzas.next()?.get("port")?.position
 }
 
 fn lines(problems: &[Problem]) -> String {

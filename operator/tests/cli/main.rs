@@ -209,3 +209,80 @@ fn packaged_charts_are_read() {
         ran.said
     );
 }
+
+/// The entrance's Service leads to the port that callbacks go to, and nothing proves the sender.
+#[test]
+fn lint_warns_where_strangers_can_post_callbacks() {
+    let objects = |stanza: &str, target: &str| {
+        format!(
+            "kind: AppManifest\nspec:\n  entrances: [{{host: chat, port: 80}}]\n  options:\n    websocket: {{url: /hook, port: 8888{stanza}}}\n\
+             ---\nkind: Service\nmetadata: {{name: chat}}\nspec: {{selector: {{app: chat}}, ports: [{{port: 80, targetPort: {target}}}]}}\n\
+             ---\nkind: Deployment\nmetadata: {{name: chat}}\nspec:\n  template:\n    metadata: {{labels: {{app: chat}}}}\n    \
+             spec: {{containers: [{{name: chat, ports: [{{name: http, containerPort: 8888}}]}}]}}\n"
+        )
+    };
+    for target in ["http", "8888"] {
+        let ran = run(&["lint", "-"], &objects("", target));
+        assert_eq!(ran.code, 0, "{}", ran.out);
+        assert!(
+            ran.out.starts_with(
+                "-:5:35: warning: spec.options.websocket.port: the Service chat leads to port 8888, where callbacks go"
+            ),
+            "{}",
+            ran.out
+        );
+        assert!(ran.out.contains("POST to /hook"), "{}", ran.out);
+        assert!(
+            ran.out.contains("set callback.signing.secretFrom")
+                && ran.out.contains("expose: entrance"),
+            "{}",
+            ran.out
+        );
+        assert_eq!(
+            run(&["lint", "--strict", "-"], &objects("", target)).code,
+            1
+        );
+    }
+    let signed = ", callback: {signing: {secretFrom: {name: chat, key: keys}}}";
+    for (stanza, target) in [
+        (signed, "http"),
+        (", expose: entrance", "http"),
+        ("", "9999"),
+        ("", "ws-entrance"),
+    ] {
+        let ran = run(&["lint", "-"], &objects(stanza, target));
+        assert_eq!(ran.out, "", "{stanza} {target}");
+    }
+}
+
+/// A chart's Service is a template; the same number says enough.
+#[test]
+fn lint_warns_of_a_chart_whose_entrance_has_the_callbacks_port() {
+    let same = MANIFEST.replace("port: 80}", "port: 8888}");
+    let ran = run(&["lint", "--name", "chat", "-"], &same);
+    assert!(
+        ran.out
+            .contains("warning: options.websocket.port: the Service chat-svc leads to port 8888"),
+        "{}",
+        ran.out
+    );
+}
+
+#[test]
+fn lint_warns_of_a_labelled_workload_whose_callbacks_anybody_can_post() {
+    let objects = "kind: Deployment\nmetadata: {name: chat}\nspec:\n  template:\n    metadata:\n      \
+        labels: {app: chat, ws.olares.com/inject: 'true'}\n      \
+        annotations: {ws.olares.com/callback: 8888/hook}\n\
+        ---\nkind: Service\nmetadata: {name: chat}\nspec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8888}]}\n";
+    let ran = run(&["lint", "-"], objects);
+    assert!(
+        ran.out.contains("warning: Deployment/chat annotation ws.olares.com/callback: the Service chat leads to port 8888"),
+        "{}",
+        ran.out
+    );
+    let signed = objects.replace(
+        "8888/hook}",
+        "8888/hook, ws.olares.com/callback.signing.secretFrom: '{name: chat, key: keys}'}",
+    );
+    assert_eq!(run(&["lint", "-"], &signed).out, "");
+}

@@ -27,20 +27,16 @@ pub struct TokenLock(Current<AdminTokens>);
 impl AdminTokens {
     /// A token a line, so that callers can change to a new one before the old one goes.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let lines = text.lines().map(str::trim).enumerate();
-        let given = lines.filter(|(_, line)| !line.is_empty());
-        let tokens: Result<Vec<String>, String> = given
-            .map(
-                |(index, line)| match line.bytes().all(|byte| byte.is_ascii_graphic()) {
-                    true => Ok(line.to_owned()),
-                    false => Err(format!(
-                        "line {}: expected a token of visible ASCII characters without blanks",
-                        index + 1
-                    )),
-                },
-            )
-            .collect();
-        let tokens = tokens?;
+        let mut tokens = Vec::new();
+        for (index, line) in text.lines().map(str::trim).enumerate() {
+            if !line.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(format!(
+                    "line {}: expected a token of visible ASCII characters without blanks",
+                    index + 1
+                ));
+            }
+            tokens.extend(Some(line.to_owned()).filter(|line| !line.is_empty()));
+        }
         if tokens.is_empty() {
             return Err("it is empty; expected a token a line".to_owned());
         }

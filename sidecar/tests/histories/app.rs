@@ -208,7 +208,7 @@ impl App {
 
 impl Transport for Calls {
     async fn send(&self, outgoing: &Outgoing) -> Result<Answer, SendError> {
-        let [_, headers, body] = outgoing.parts();
+        let [_, _, headers, body] = outgoing.parts(b"");
         let event: Taken = serde_json::from_slice(body).expect("a callback's body is JSON");
         let id = event.conn_id.clone();
         let event_id = match event.action.as_str() {

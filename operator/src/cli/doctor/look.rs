@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps,
@@ -17,12 +17,15 @@ use time::OffsetDateTime;
 
 use super::super::installed::Installed;
 use super::served::{self, Served};
-use super::{Finding, apps, operator, policies, rights, webhook};
+use super::{Finding, apps, callbacks, operator, policies, rights, webhook};
 use crate::api::AppManifest;
-use crate::app::App;
+use crate::app::{App, Stanza};
 use crate::certificate::bundle;
-use crate::cluster::chain;
+use crate::cluster::{Facts, ServiceFacts, chain};
 use crate::probe::Probe;
+
+/// Pods of a Service that are looked at: one is enough to know a port's name by.
+const SOME: u32 = 5;
 
 pub(super) async fn examine(client: &Client, namespace: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -61,6 +64,7 @@ pub(super) async fn examine(client: &Client, namespace: &str) -> Vec<Finding> {
         let apps: Vec<App> = list.into_iter().map(App::read).collect();
         findings.extend(apps::of_apps(&apps));
         findings.extend(of_network(client, &apps).await);
+        findings.extend(of_callbacks(client, &apps).await);
     }
     findings
 }
@@ -85,6 +89,42 @@ async fn of_network(client: &Client, apps: &[App]) -> Vec<Finding> {
         );
     }
     policies::of_policies(&all, &pods)
+}
+
+/// Who may not read Services, pods or Secrets is told nothing of them.
+async fn of_callbacks(client: &Client, apps: &[App]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for app in apps {
+        let Stanza::Valid { websocket, .. } = &app.stanza else {
+            continue;
+        };
+        let namespace = &app.id.namespace;
+        let services: Api<Service> = Api::namespaced(client.clone(), namespace);
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
+        let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+        if let Some(name) = app.service()
+            && let Ok(Some(service)) = services.get_opt(name).await
+            && let Some(service) = ServiceFacts::read(service)
+        {
+            let wanted = service.selector.iter();
+            let wanted: Vec<String> = wanted
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
+            let some = ListParams::default().labels(&wanted.join(",")).limit(SOME);
+            let pods = pods.list(&some).await.map(|list| list.items);
+            findings.extend(callbacks::of_service(
+                app,
+                &service,
+                &pods.unwrap_or_default(),
+            ));
+        }
+        for (what, from) in websocket.secrets.iter() {
+            if let Ok(found) = secrets.get_opt(&from.name).await {
+                findings.extend(callbacks::of_secret(app, what, from, found.as_ref()));
+            }
+        }
+    }
+    findings
 }
 
 /// Whether the CRD that is installed is of another version than this program. Who may not read

@@ -1,10 +1,12 @@
 //! Files with Kubernetes objects: AppManifests, and workloads that ask by label.
 
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value as Json;
 use stanza::node::{Node, Position, SyntaxError};
 use stanza::problem::{Problem, Severity};
 use stanza::template;
 
+use super::exposed::Beside;
 use crate::ask::{Ask, NO_SERVICE};
 use crate::cli::chart::Source;
 use crate::cli::object;
@@ -43,18 +45,29 @@ pub(super) fn services(source: &Source) -> Vec<ServiceFacts> {
         .collect()
 }
 
-/// `services` are those of all files: which of them leads to a workload can be said where there
+/// The pod templates of a file's workloads.
+pub(super) fn templates(source: &Source) -> Vec<PodTemplateSpec> {
+    let objects = of(source).ok().flatten().unwrap_or_default();
+    let objects = objects.iter().map(Node::to_json);
+    objects
+        .filter(|object| object::workload(object).is_some())
+        .filter_map(|object| serde_json::from_value(object.pointer("/spec/template")?.clone()).ok())
+        .collect()
+}
+
+/// `beside` is what all files hold: which Service leads to a workload can be said where there
 /// are any.
-pub(super) fn check(file: &str, objects: &[Node], services: &[ServiceFacts]) -> Vec<Problem> {
+pub(super) fn check(file: &str, objects: &[Node], beside: &Beside) -> Vec<Problem> {
+    let services = &beside.services;
     let mut problems = Vec::new();
     for object in objects {
         let json = object.to_json();
         problems.extend(mislaid(file, object, &json));
         if object::is(&json, names::GROUP, "AppManifest") {
             if let Some(spec) = object.get("spec") {
-                problems.extend(super::validate(file, "spec", spec));
+                problems.extend(super::validate(file, "spec", spec, beside));
             }
-        } else if let Some(found) = labelled(&json, services) {
+        } else if let Some(found) = labelled(&json, beside) {
             let metadata = metadata(object);
             let placed = found.into_iter().map(|mut problem| {
                 problem.position = place(metadata, &problem.path).or(object.position);
@@ -95,10 +108,21 @@ fn mislaid(file: &str, object: &Node, json: &Json) -> Vec<Problem> {
 }
 
 /// The problems of a workload that asks by label.
-fn labelled(object: &Json, services: &[ServiceFacts]) -> Option<Vec<Problem>> {
+fn labelled(object: &Json, beside: &Beside) -> Option<Vec<Problem>> {
     let workload = object::workload(object)?;
     let ask = Ask::read(&object::pod_maker(object)?.metadata())?;
-    Some(ask.problems(&workload, services.iter()))
+    let mut problems = ask.problems(&workload, beside.services.iter());
+    let manifest = ask.manifest(&workload, beside.services.iter());
+    if let Some(message) = manifest.and_then(|manifest| beside.can_post(&manifest)) {
+        problems.push(Problem {
+            severity: Severity::Warning,
+            source: workload.to_string(),
+            position: None,
+            path: format!("annotation {}", names::CALLBACK),
+            message,
+        });
+    }
+    Some(problems)
 }
 
 fn metadata(object: &Node) -> Option<&Node> {
