@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
+use stanza::secret::SecretUse;
 use ws_gateway::metrics::Metrics;
 use ws_gateway::ws::CloseReason;
 
@@ -17,6 +18,7 @@ fn the_page_lists_every_metric_and_its_type() {
     metrics.refused("limit");
     metrics.closed(&CloseReason::Vanished);
     metrics.admin("send", StatusCode::OK);
+    metrics.secret_usable(SecretUse::AdminToken, true);
     let text = metrics.render(0);
     let exported: BTreeMap<String, String> = text
         .lines()

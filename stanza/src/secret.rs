@@ -1,5 +1,6 @@
-//! Secrets of the app's namespace that the stanza names: `{name: chat, key: signing}`. A value
-//! never stands in a manifest, so it is in no patch, status, Event, log or hash.
+//! Secrets: those of the app's namespace that the stanza names (`{name: chat, key: signing}`), whose
+//! values are in no manifest and so in no patch, status, Event, log or hash; and a value itself,
+//! where the stanza still has one.
 
 use serde_json::{Value as Json, json};
 
@@ -25,6 +26,39 @@ pub enum SecretUse {
 /// The secrets that a stanza names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Secrets(Vec<(SecretUse, SecretRef)>);
+
+/// A value that is never shown: its canonical form is for the gateway's environment only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+// === impl Secret ===
+
+impl Secret {
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Field for Secret {
+    const ALLOWED: &'static str = "a text that is not empty";
+    const HIDDEN: bool = true;
+
+    fn read(node: &Node) -> Option<Self> {
+        node.as_text()
+            .filter(|text| !text.is_empty())
+            .map(|text| Self(text.to_owned()))
+    }
+
+    fn to_json(&self) -> Json {
+        Json::from(self.0.as_str())
+    }
+}
 
 // === impl SecretRef ===
 

@@ -15,6 +15,7 @@ use crate::field::{
 };
 use crate::node::Node;
 use crate::resources::Resources;
+pub use crate::secret::Secret;
 use crate::secret::SecretRef;
 
 /// What is known of one setting without a value for it.
@@ -327,37 +328,6 @@ group! {
         /// The Secret of the app's namespace that holds the admin API's tokens, one a line; each opens
         /// it, on port 40012 for other pods too. Unset: the app's own pod needs none, others get nothing.
         "secretFrom" secret_from: Option<SecretRef> = None;
-    }
-}
-
-/// A value that is never shown: its canonical form is for the gateway's environment only.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-impl Field for Secret {
-    const ALLOWED: &'static str = "a text that is not empty";
-    const HIDDEN: bool = true;
-
-    fn read(node: &Node) -> Option<Self> {
-        node.as_text()
-            .filter(|text| !text.is_empty())
-            .map(|text| Self(text.to_owned()))
-    }
-
-    fn to_json(&self) -> Json {
-        Json::from(self.0.as_str())
     }
 }
 
