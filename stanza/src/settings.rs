@@ -3,6 +3,9 @@
 //! The tables below are the only place a setting is declared. The stanza's keys, the gateway's
 //! flags and environment variables, `--help` and docs/settings.md are all read from them.
 
+#[macro_use]
+mod group;
+
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -15,80 +18,11 @@ use crate::field::{
 };
 use crate::node::Node;
 use crate::resources::Resources;
-pub use crate::secret::Secret;
 use crate::secret::SecretRef;
 
-/// What is known of one setting without a value for it.
-pub struct Declaration {
-    /// The key in its group: `serverPing`.
-    pub key: &'static str,
-    pub about: &'static str,
-    /// What is allowed, as the end of "expected …".
-    pub allowed: &'static str,
-    /// `true` for settings that a flag without a value switches on.
-    pub switch: bool,
-    /// What was found in its place is never shown.
-    pub hidden: bool,
-}
-
-/// Settings that stand together under one key of the stanza.
-pub trait Group: Default {
-    const DECLARATIONS: &'static [Declaration];
-    /// `None`: no such key. `Some(Err(allowed))`: the value is wrong.
-    fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>>;
-    /// The canonical value of a declared key.
-    fn value(&self, key: &str) -> Json;
-}
-
-macro_rules! group {
-    (
-        $(#[$outer:meta])*
-        $name:ident {
-            $( $(#[doc = $about:literal])+ $key:literal $field:ident: $kind:ty = $default:expr; )+
-        }
-    ) => {
-        $(#[$outer])*
-        #[derive(Clone, Debug, PartialEq)]
-        pub struct $name {
-            $( $(#[doc = $about])+ pub $field: $kind, )+
-        }
-
-        impl Default for $name {
-            fn default() -> Self {
-                Self { $( $field: $default, )+ }
-            }
-        }
-
-        impl Group for $name {
-            const DECLARATIONS: &'static [Declaration] = &[
-                $( Declaration {
-                    key: $key,
-                    about: concat!($($about),+),
-                    allowed: <$kind as Field>::ALLOWED,
-                    switch: is_switch(stringify!($kind)),
-                    hidden: <$kind as Field>::HIDDEN,
-                }, )+
-            ];
-
-            fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>> {
-                match key {
-                    $( $key => Some(match <$kind as Field>::read(node) {
-                        Some(value) => { self.$field = value; Ok(()) }
-                        None => Err(<$kind as Field>::ALLOWED),
-                    }), )+
-                    _ => None,
-                }
-            }
-
-            fn value(&self, key: &str) -> Json {
-                match key {
-                    $( $key => self.$field.to_json(), )+
-                    _ => Json::Null,
-                }
-            }
-        }
-    };
-}
+pub use crate::secret::Secret;
+use group::is_switch;
+pub use group::{Declaration, Group};
 
 group! {
     /// Directly under `websocket`: which requests become WebSockets.
@@ -352,10 +286,6 @@ impl Field for KeySet {
     fn to_json(&self) -> Json {
         self.0.clone()
     }
-}
-
-const fn is_switch(kind: &str) -> bool {
-    matches!(kind.as_bytes(), b"bool")
 }
 
 // === the groups together ===
