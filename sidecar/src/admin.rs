@@ -4,6 +4,7 @@ pub mod body;
 mod close;
 pub mod guard;
 mod list;
+pub mod selection;
 mod send;
 
 use std::sync::Arc;

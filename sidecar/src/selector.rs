@@ -56,6 +56,34 @@ impl Criteria {
 }
 
 impl Selector {
+    /// What was named turned out to be empty.
+    pub fn nobody() -> Self {
+        Self {
+            base: Base {
+                conns: Some(Vec::new()),
+                users: None,
+                tokens: None,
+            },
+            access: Access::Any,
+            namespace: None,
+            except: Vec::new(),
+        }
+    }
+
+    /// Whether nobody can match, whoever is there.
+    pub fn is_nobody(&self) -> bool {
+        let Base {
+            conns,
+            users,
+            tokens,
+        } = &self.base;
+        let is_empty = |list: &Option<Vec<String>>| list.as_ref().is_some_and(Vec::is_empty);
+        conns.as_ref().is_some_and(Vec::is_empty)
+            || is_empty(users)
+            || is_empty(tokens)
+            || self.namespace.as_deref() == Some("")
+    }
+
     /// `None`: the criteria name nobody. `users_access_type` alone names nobody either, it only
     /// narrows.
     pub fn new(criteria: Criteria) -> Option<Self> {

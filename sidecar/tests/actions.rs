@@ -189,21 +189,46 @@ async fn an_answer_that_makes_no_sense_is_ignored_and_logged() {
         r#"{"close":{"code":"x"}}"#,
         r#"{"broadcast":5}"#,
         r#"{"broadcast":{}}"#,
+        r#"{"reply":"not even this","broadcast":{"payload":1,"users":"ann"}}"#,
+        r#"{"unknown":1}"#,
     ] {
         app.answer_messages(of_type.clone().with_body(body));
         client.send("1").await;
         app.next_of("message").await;
         client.settle().await;
     }
-    app.answer_messages(of_type.with_body(r#"{"unknown":1}"#));
-    client.send("1").await;
-    app.next_of("message").await;
-    client.settle().await;
     assert_eq!(
         gateway
             .log()
             .matches("the app's action answer is ignored")
             .count(),
-        8
+        10
     );
+}
+
+#[tokio::test]
+async fn a_broadcast_reaches_nobody_that_it_does_not_name() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut private, _) = Upgrade::new("/ws")
+        .header("Cookie", "auth_token=t")
+        .open(&gateway, &mut app)
+        .await;
+    let (mut public, _) = Client::open(&gateway, &mut app).await;
+    for narrowed in [
+        json!({"payload": "private", "users_access_type": 1}),
+        json!({"payload": "nobody", "users": []}),
+        json!({"payload": "nobody", "users": null}),
+        json!({"payload": "nobody", "conns": []}),
+        json!({"payload": "nobody", "all": false}),
+    ] {
+        app.answer_messages(Answer::action(&json!({"broadcast": narrowed})));
+        private.send("1").await;
+        app.next_of("message").await;
+    }
+    app.answer_messages(Answer::action(&json!({"broadcast": {"payload": "everybody"}})));
+    private.send("1").await;
+    assert_eq!(private.text().await, "\"private\"");
+    assert_eq!(private.text().await, "\"everybody\"");
+    assert_eq!(public.text().await, "\"everybody\"");
 }

@@ -302,15 +302,23 @@ async fn errors_carry_their_status_and_name_the_field() {
         ("close", r#"{"all":true,"reason":5}"#, "reason"),
         ("close", r#"{"conns":"x"}"#, "conns"),
         ("close", "{}", "nobody is selected"),
+        ("close", r#"{"users_access_type":1}"#, "nobody is selected"),
+        ("send", r#"{"payload":1,"except":[]}"#, "nobody is selected"),
+        // Bodhi's own body.
         (
-            "close",
-            r#"{"users":[],"conns":[],"users_access_type":1}"#,
-            "nobody is selected",
+            "send",
+            r#"{"username":"alex","namespace":"a","type":"t","payload":1}"#,
+            "is no key here",
         ),
         (
             "send",
-            r#"{"payload":1,"users":[],"conn_id":""}"#,
-            "nobody is selected",
+            r#"{"payload":1,"all":true,"execpt":["x"]}"#,
+            "execpt: is no key here; did you mean except?",
+        ),
+        (
+            "close",
+            r#"{"users":["ann"],"payload":1}"#,
+            "payload: is no key here",
         ),
     ] {
         let answer = gateway.try_admin(call, body).await;

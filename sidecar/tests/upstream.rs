@@ -242,13 +242,16 @@ async fn upstream_bug_close_without_a_selector_closed_everybody() {
     let mut app = App::start().await;
     let gateway = Gateway::start(&app).await;
     let (mut client, _) = Client::open(&gateway, &mut app).await;
-    for body in [
-        "{}",
-        r#"{"conns":[],"users":[]}"#,
-        r#"{"users_access_type":2}"#,
-        r#"{"conns":null,"users":null}"#,
-    ] {
+    for body in ["{}", r#"{"users_access_type":2}"#] {
         assert_eq!(gateway.try_admin("close", body).await.status, 400, "{body}");
+    }
+    for body in [
+        r#"{"conns":[],"users":[]}"#,
+        r#"{"conns":null,"users":null}"#,
+        r#"{"all":false}"#,
+    ] {
+        let closed = gateway.try_admin("close", body).await;
+        assert_eq!(closed.json()["data"]["matched"], 0, "{body}");
     }
     client.settle().await;
 }

@@ -16,4 +16,4 @@ pub mod secret;
 pub mod settings;
 pub mod template;
 
-pub use manifest::{CallbackTarget, Entrance, Manifest, WebSocket, gateway_options};
+pub use manifest::{CallbackTarget, Entrance, Manifest, WebSocket, gateway_options, spelled_alike};

@@ -386,7 +386,7 @@ fn unknown(key: &Key, whole: &str, path: &str, report: &mut Report) {
 }
 
 /// Alike but for case, dashes, underscores and one letter more or less.
-fn spelled_alike(known: &str, found: &str) -> bool {
+pub fn spelled_alike(known: &str, found: &str) -> bool {
     let plain = |text: &str| -> Vec<char> {
         text.chars()
             .filter(|c| !"-_".contains(*c))

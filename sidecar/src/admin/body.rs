@@ -10,11 +10,9 @@ use base64::Engine as _;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
-use stanza::choice::Namespaces;
 use stanza::field::CloseCode;
+use stanza::spelled_alike;
 
-use crate::identity::ConnectionId;
-use crate::selector::{Access, Criteria, Selector};
 use crate::ws::{CloseReason, Message};
 
 /// A JSON object, split.
@@ -31,18 +29,38 @@ pub enum BodyError {
         field: &'static str,
         allowed: &'static str,
     },
-    #[error("nobody is selected; give {0}, or all: true")]
-    NobodySelected(&'static str),
+    #[error("{key}: is no key here{hint}")]
+    Unknown { key: String, hint: String },
+    #[error("nobody is selected; give conn_id, conns, users or tokens, or all: true")]
+    NobodySelected,
     #[error(
         "namespace: selects nobody by itself, as it is the client's own word (?namespace=); give \
          users, tokens or connections beside it, or take it from the auth hook \
          (identity.namespaces: hook)"
     )]
     NamespaceAlone,
+    /// Within a field of an answer.
+    #[error("{field}: {source}")]
+    In {
+        field: &'static str,
+        source: Box<BodyError>,
+    },
 }
 
 impl<'a> Fields<'a> {
     pub fn parse(body: &'a [u8]) -> Result<Self, BodyError> {
+        // RFC 8259 §8.1 lets a reader skip a byte order mark, which PHP and .NET like to write.
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let foreign = match body {
+            [0x1f, 0x8b, ..] => Some("it is gzip; send it as it is"),
+            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..] => {
+                Some("it is UTF-16; send UTF-8")
+            }
+            _ => None,
+        };
+        if let Some(foreign) = foreign {
+            return Err(BodyError::NotAnObject(foreign.to_owned()));
+        }
         serde_json::from_slice(body).map(Self).map_err(|error| {
             BodyError::NotAnObject(match error.classify() {
                 // serde would quote the value, and this may be logged.
@@ -76,71 +94,47 @@ impl<'a> Fields<'a> {
         Ok(text.filter(|text| !text.is_empty()))
     }
 
-    /// A list of texts; the empty list counts as absent.
-    pub fn texts(&self, field: &'static str) -> Result<Option<Vec<String>>, BodyError> {
-        let texts = self.get::<Vec<String>>(field, "a list of texts")?;
-        Ok(texts.filter(|texts| !texts.is_empty()))
-    }
-
-    /// Connection ids; one that is none of ours selects nobody.
-    pub fn ids(&self, field: &'static str) -> Result<Option<Vec<ConnectionId>>, BodyError> {
-        Ok(self.texts(field)?.map(|ids| {
-            ids.iter()
-                .filter_map(|id| ConnectionId::parse(id))
-                .collect()
-        }))
-    }
-
-    /// Everything that selects but the ids, which `send` and `close` spell differently.
-    pub fn criteria(&self) -> Result<Criteria, BodyError> {
-        let access = match self.get::<u8>("users_access_type", ACCESS_TYPES)? {
-            None | Some(0) => Access::Any,
-            Some(1) => Access::Private,
-            Some(2) => Access::Public,
-            Some(_) => {
-                return Err(BodyError::Wrong {
-                    field: "users_access_type",
-                    allowed: ACCESS_TYPES,
-                });
-            }
+    /// Refuses keys that mean nothing: a narrowing that is misspelt must not become none.
+    pub fn only(&self, known: &[&[&'static str]]) -> Result<(), BodyError> {
+        let known = || known.iter().copied().flatten().copied();
+        let Some(key) = self
+            .0
+            .keys()
+            .find(|key| known().all(|known| known != **key))
+        else {
+            return Ok(());
         };
-        Ok(Criteria {
-            all: self.get("all", "true or false")?.unwrap_or(false),
-            conns: None,
-            users: self.texts("users")?,
-            tokens: self.texts("tokens")?,
-            namespace: self.text("namespace")?,
-            access,
-            except: self.ids("except")?.unwrap_or_default(),
-        })
+        let near = OTHERS
+            .iter()
+            .find(|(other, _)| other.eq_ignore_ascii_case(key))
+            .map(|(_, meant)| *meant)
+            .or_else(|| known().find(|known| spelled_alike(known, key)));
+        let hint = match near {
+            Some(near) => format!("; did you mean {near}?"),
+            None => format!("; expected {}", known().collect::<Vec<_>>().join(", ")),
+        };
+        // As much of a stranger's word as names it.
+        let key = key.chars().take(64).collect();
+        Err(BodyError::Unknown { key, hint })
     }
 
-    /// The criteria of `send`: `conn_id` beside the others.
-    pub fn send_criteria(&self) -> Result<Criteria, BodyError> {
-        let id = self.text("conn_id")?;
-        Ok(Criteria {
-            conns: id.map(|id| ConnectionId::parse(&id).into_iter().collect()),
-            ..self.criteria()?
-        })
-    }
-
-    pub fn selector(
-        criteria: Criteria,
-        choices: &'static str,
-        namespaces: Namespaces,
-    ) -> Result<Selector, BodyError> {
-        vouched_for(&criteria, namespaces)?;
-        Selector::new(criteria).ok_or(BodyError::NobodySelected(choices))
+    /// Whether the key stands there, with whatever value.
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.0.contains_key(field)
     }
 
     /// `payload` in its `encoding`, as the frame to send.
     pub fn message(&self) -> Result<Message, BodyError> {
-        let payload = self.raw_payload()?;
+        self.message_of("payload")
+    }
+
+    /// The same under another name.
+    pub fn message_of(&self, field: &'static str) -> Result<Message, BodyError> {
+        // `null` is a payload like any other.
+        let payload = self.0.get(field).copied();
+        let payload = payload.ok_or(BodyError::Missing { field })?;
         let encoding = self.text("encoding")?;
-        let wrong = |allowed| BodyError::Wrong {
-            field: "payload",
-            allowed,
-        };
+        let wrong = |allowed| BodyError::Wrong { field, allowed };
         let text = || serde_json::from_str::<String>(payload.get()).ok();
         match encoding.as_deref() {
             None | Some("json") => Ok(Message::text(payload.get())),
@@ -180,25 +174,19 @@ impl<'a> Fields<'a> {
             reason: reason.into(),
         })
     }
-
-    fn raw_payload(&self) -> Result<&'a RawValue, BodyError> {
-        // `null` is a payload like any other.
-        self.0
-            .get("payload")
-            .copied()
-            .ok_or(BodyError::Missing { field: "payload" })
-    }
 }
 
-/// Whoever sends to a namespace means a group of people; clients say themselves that they are of it.
-pub fn vouched_for(criteria: &Criteria, namespaces: Namespaces) -> Result<(), BodyError> {
-    match namespaces {
-        Namespaces::Client if criteria.rest_on_namespace() => Err(BodyError::NamespaceAlone),
-        Namespaces::Client | Namespaces::Hook => Ok(()),
-    }
-}
-
-const ACCESS_TYPES: &str = "0 (all), 1 (private) or 2 (public)";
+/// How other systems call what we have: Bodhi, Socket.IO, and the comment on the Olares page.
+const OTHERS: [(&str, &str); 8] = [
+    ("username", "users: [\"…\"]"),
+    ("user", "users: [\"…\"]"),
+    ("user_name", "users: [\"…\"]"),
+    ("connId", "conn_id"),
+    ("id", "conn_id"),
+    ("data", "payload"),
+    ("message", "payload"),
+    ("type", "payload: {\"type\": …}"),
+];
 
 #[cfg(test)]
 mod tests {
@@ -233,41 +221,42 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_field() {
-        let fields = Fields::parse(br#"{"users":"ann"}"#).unwrap();
-        assert_eq!(
-            fields.criteria().unwrap_err().to_string(),
-            "users: expected a list of texts"
-        );
+    fn what_is_no_utf_8_json_is_told_from_what_is_none() {
+        let error = |body: &[u8]| Fields::parse(body).err().map(|error| error.to_string());
+        assert_eq!(error(b"\xef\xbb\xbf{}"), None);
+        let words = |body| error(body).unwrap_or_default();
+        assert!(words(b"\x1f\x8b\x08").ends_with("it is gzip; send it as it is"));
+        assert!(words(b"\xff\xfe{\0").ends_with("it is UTF-16; send UTF-8"));
+        assert!(words(b"{\0}\0").ends_with("it is UTF-16; send UTF-8"));
     }
 
     #[test]
-    fn a_clients_own_word_selects_nobody() {
-        let select = |body: &str, namespaces| {
-            let criteria = Fields::parse(body.as_bytes())
-                .unwrap()
-                .send_criteria()
-                .unwrap();
-            Fields::selector(criteria, "users", namespaces)
+    fn an_unknown_key_is_named_with_what_was_meant() {
+        let known: &[&[&str]] = &[&["payload", "users", "users_access_type"]];
+        let only = |body: &str| {
+            let fields = Fields::parse(body.as_bytes()).unwrap();
+            fields.only(known).map_err(|error| error.to_string())
         };
-        for alone in [
-            r#"{"namespace":"a"}"#,
-            r#"{"namespace":"a","all":true}"#,
-            r#"{"namespace":"a","users":[],"users_access_type":1}"#,
+        assert_eq!(only(r#"{"payload":1,"users":[]}"#), Ok(()));
+        for (body, words) in [
+            (
+                r#"{"user":[]}"#,
+                "user: is no key here; did you mean users: [\"…\"]?",
+            ),
+            (
+                r#"{"username":""}"#,
+                "username: is no key here; did you mean users: [\"…\"]?",
+            ),
+            (
+                r#"{"user_access_type":1}"#,
+                "user_access_type: is no key here; did you mean users_access_type?",
+            ),
+            (
+                r#"{"colour":1}"#,
+                "colour: is no key here; expected payload, users, users_access_type",
+            ),
         ] {
-            let refused = select(alone, Namespaces::Client);
-            assert_eq!(refused, Err(BodyError::NamespaceAlone), "{alone}");
-            assert!(select(alone, Namespaces::Hook).is_ok(), "{alone}");
+            assert_eq!(only(body), Err(words.to_owned()), "{body}");
         }
-        let narrowed = r#"{"namespace":"a","users":["ann"]}"#;
-        assert!(select(narrowed, Namespaces::Client).is_ok());
-    }
-
-    #[test]
-    fn what_is_empty_is_absent() {
-        let fields = Fields::parse(br#"{"users":[],"conn_id":"","tokens":null}"#).unwrap();
-        assert_eq!(Selector::new(fields.send_criteria().unwrap()), None);
-        let unknown = Fields::parse(br#"{"conn_id":"1"}"#).unwrap();
-        assert!(Selector::new(unknown.send_criteria().unwrap()).is_some());
     }
 }

@@ -7,9 +7,10 @@ use stanza::choice::Namespaces;
 
 use super::Refusal;
 use super::body::{BodyError, Fields};
+use super::selection::{self, Otherwise};
 use crate::callback::Transport;
 use crate::gateway::Gateway;
-use crate::selector::{Criteria, Selector};
+use crate::selector::Selector;
 use crate::ws::CloseReason;
 
 #[derive(Serialize)]
@@ -35,12 +36,7 @@ pub(super) fn serve<T: Transport>(
 
 fn parse(body: &[u8], namespaces: Namespaces) -> Result<(Selector, CloseReason), BodyError> {
     let fields = Fields::parse(body)?;
-    let criteria = Criteria {
-        conns: fields.ids("conns")?,
-        ..fields.criteria()?
-    };
-    Ok((
-        Fields::selector(criteria, "conns, users or tokens", namespaces)?,
-        fields.close_reason()?,
-    ))
+    fields.only(&[selection::KEYS, &["code", "reason"]])?;
+    let selector = selection::selector(&fields, Otherwise::Refused, namespaces)?;
+    Ok((selector, fields.close_reason()?))
 }

@@ -6,6 +6,7 @@ use stanza::choice::Namespaces;
 
 use super::Refusal;
 use super::body::{BodyError, Fields};
+use super::selection::{self, Otherwise};
 use crate::callback::Transport;
 use crate::gateway::{Gateway, Sent};
 use crate::selector::Selector;
@@ -23,8 +24,8 @@ pub(super) async fn serve<T: Transport>(
 
 fn parse(body: &[u8], namespaces: Namespaces) -> Result<(Selector, Message), BodyError> {
     let fields = Fields::parse(body)?;
+    fields.only(&[selection::KEYS, &["payload", "encoding"]])?;
     let message = fields.message()?;
-    let choices = "conn_id, users or tokens";
-    let selector = Fields::selector(fields.send_criteria()?, choices, namespaces)?;
+    let selector = selection::selector(&fields, Otherwise::Refused, namespaces)?;
     Ok((selector, message))
 }

@@ -3,8 +3,9 @@
 
 use stanza::choice::Namespaces;
 
-use crate::admin::body::{BodyError, Fields, vouched_for};
-use crate::selector::{Criteria, Selector};
+use crate::admin::body::{BodyError, Fields};
+use crate::admin::selection::{self, Otherwise};
+use crate::selector::Selector;
 use crate::ws::{CloseReason, Message};
 
 pub const CONTENT_TYPE: &str = "application/vnd.olares.ws+json";
@@ -39,15 +40,27 @@ impl Actions {
     }
 }
 
+/// One field that is wrong, and nothing of the answer acts.
 pub fn parse(body: &[u8], namespaces: Namespaces) -> Result<Actions, BodyError> {
     let fields = Fields::parse(body)?;
+    fields.only(&[&[
+        "reply",
+        "encoding",
+        "error",
+        "broadcast",
+        "close",
+        "user_name",
+        "namespace",
+    ]])?;
     let mut actions = Actions {
         user: fields.text("user_name")?,
         namespace: fields.text("namespace")?,
         ..Actions::default()
     };
-    if let Some(reply) = fields.raw("reply") {
-        actions.replies.push(Message::text(reply.get()));
+    if fields.raw("reply").is_some() {
+        actions.replies.push(fields.message_of("reply")?);
+    } else if fields.raw("encoding").is_some() {
+        return Err(BodyError::Missing { field: "reply" });
     }
     if let Some(error) = fields.raw("error") {
         // Bodhi's shape of a failure.
@@ -55,24 +68,34 @@ pub fn parse(body: &[u8], namespaces: Namespaces) -> Result<Actions, BodyError> 
         actions.replies.push(Message::text(&frame));
         actions.failed = true;
     }
-    if let Some(broadcast) = fields.raw("broadcast") {
-        let fields = Fields::parse(broadcast.get().as_bytes())?;
-        let criteria = fields.send_criteria()?;
-        vouched_for(&criteria, namespaces)?;
-        let except = criteria.except.clone();
-        // Midway's @WSBroadCast names nobody and means everybody.
-        let everyone = Criteria {
-            all: true,
-            except,
-            ..Criteria::default()
-        };
-        let selector = Selector::new(criteria).or_else(|| Selector::new(everyone));
-        actions.broadcast = selector.zip(Some(fields.message()?));
+    let within = |field| {
+        move |source| BodyError::In {
+            field,
+            source: Box::new(source),
+        }
+    };
+    if let Some(raw) = fields.raw("broadcast") {
+        let broadcast = broadcast(raw.get().as_bytes(), namespaces);
+        actions.broadcast = Some(broadcast.map_err(within("broadcast"))?);
     }
-    if let Some(close) = fields.raw("close") {
-        actions.close = Some(Fields::parse(close.get().as_bytes())?.close_reason()?);
+    if let Some(raw) = fields.raw("close") {
+        let close = close(raw.get().as_bytes());
+        actions.close = Some(close.map_err(within("close"))?);
     }
     Ok(actions)
+}
+
+fn broadcast(body: &[u8], namespaces: Namespaces) -> Result<(Selector, Message), BodyError> {
+    let fields = Fields::parse(body)?;
+    fields.only(&[selection::KEYS, &["payload", "encoding"]])?;
+    let selector = selection::selector(&fields, Otherwise::Everybody, namespaces)?;
+    Ok((selector, fields.message()?))
+}
+
+fn close(body: &[u8]) -> Result<CloseReason, BodyError> {
+    let fields = Fields::parse(body)?;
+    fields.only(&[&["code", "reason"]])?;
+    fields.close_reason()
 }
 
 #[cfg(test)]
@@ -107,14 +130,69 @@ mod tests {
     #[test]
     fn a_broadcast_to_a_namespace_alone_is_refused() {
         let broadcast = br#"{"reply":1,"broadcast":{"payload":1,"namespace":"a"}}"#;
-        assert_eq!(parse(broadcast).unwrap_err(), BodyError::NamespaceAlone);
+        let refused = parse(broadcast).unwrap_err();
+        assert!(
+            refused.to_string().starts_with("broadcast: namespace: "),
+            "{refused}"
+        );
         assert!(super::parse(broadcast, Namespaces::Hook).is_ok());
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         assert!(parse(b"[]").is_err());
-        let error = parse(br#"{"close":{"code":1005}}"#).unwrap_err();
-        assert!(error.to_string().starts_with("code: expected"), "{error}");
+        for (answer, words) in [
+            (r#"{"close":{"code":1005}}"#, "close: code: expected"),
+            (
+                r#"{"reply":1,"close":4001}"#,
+                "close: the body is not a JSON object",
+            ),
+            (
+                r#"{"replyy":1}"#,
+                "replyy: is no key here; did you mean reply?",
+            ),
+            (
+                r#"{"broadcast":{"payload":1,"user":["ann"]}}"#,
+                "broadcast: user: is no key here; did you mean users",
+            ),
+            (r#"{"encoding":"text"}"#, "reply is missing"),
+            (r#"{"reply":1,"encoding":"text"}"#, "reply: expected a text"),
+        ] {
+            let error = parse(answer.as_bytes()).unwrap_err();
+            assert!(error.to_string().starts_with(words), "{answer}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_narrowed_broadcast_stays_narrow() {
+        let broadcast = |body: &str| {
+            let body = format!(r#"{{"broadcast":{{"payload":"secret",{body}}}}}"#);
+            parse(body.as_bytes()).unwrap().broadcast.unwrap().0
+        };
+        for access in [1, 2] {
+            let selector = broadcast(&format!(r#""users_access_type":{access}"#));
+            assert!(!selector.is_everyone());
+        }
+        for nobody in [
+            r#""users":[]"#,
+            r#""users":null"#,
+            r#""tokens":[]"#,
+            r#""all":false"#,
+        ] {
+            assert!(broadcast(nobody).is_nobody(), "{nobody}");
+        }
+    }
+
+    #[test]
+    fn a_reply_can_be_a_text_or_bytes() {
+        let replies = |answer: &str| parse(answer.as_bytes()).unwrap().replies;
+        let text = replies(r#"{"reply":"plain","encoding":"text"}"#);
+        assert_eq!(text, [Message::text("plain")]);
+        let bytes = replies(r#"{"reply":"AAE=","encoding":"base64"}"#);
+        assert_eq!(bytes, [Message::binary(&[0, 1])]);
+        assert_eq!(
+            replies(r#"{"reply":"plain"}"#),
+            [Message::text("\"plain\"")]
+        );
     }
 }
