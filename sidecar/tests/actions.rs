@@ -197,23 +197,17 @@ async fn an_answer_that_makes_no_sense_is_ignored_and_logged() {
         app.next_of("message").await;
         client.settle().await;
     }
-    assert_eq!(
-        gateway
-            .log()
-            .matches("the app's action answer is ignored")
-            .count(),
-        10
-    );
+    // One line in a while: an app that errs errs with each answer.
+    let log = gateway.log();
+    assert!(log.contains("the app's action answer is ignored"), "{log}");
 }
 
 #[tokio::test]
 async fn a_broadcast_reaches_nobody_that_it_does_not_name() {
     let mut app = App::start().await;
     let gateway = Gateway::start(&app).await;
-    let (mut private, _) = Upgrade::new("/ws")
-        .header("Cookie", "auth_token=t")
-        .open(&gateway, &mut app)
-        .await;
+    let cookie = [("Cookie", "auth_token=t")];
+    let (mut private, _) = Client::open_with(&gateway, &mut app, "/ws", &cookie).await;
     let (mut public, _) = Client::open(&gateway, &mut app).await;
     for narrowed in [
         json!({"payload": "private", "users_access_type": 1}),
@@ -226,7 +220,9 @@ async fn a_broadcast_reaches_nobody_that_it_does_not_name() {
         private.send("1").await;
         app.next_of("message").await;
     }
-    app.answer_messages(Answer::action(&json!({"broadcast": {"payload": "everybody"}})));
+    app.answer_messages(Answer::action(
+        &json!({"broadcast": {"payload": "everybody"}}),
+    ));
     private.send("1").await;
     assert_eq!(private.text().await, "\"private\"");
     assert_eq!(private.text().await, "\"everybody\"");
