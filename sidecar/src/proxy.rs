@@ -129,7 +129,7 @@ impl Upstream {
         self: &Arc<Self>,
         peer: SocketAddr,
         mut request: Request<Incoming>,
-        seat: Arc<Seat>,
+        place: Arc<Seat>,
     ) -> Response<ServerBody> {
         if self.border.refuses(&request) {
             return reply::error(StatusCode::NOT_FOUND, "not found").map(ServerBody::own);
@@ -166,7 +166,7 @@ impl Upstream {
             Ok(sent) => Ok(sent),
         };
         match sent {
-            Ok((connection, response)) => self.answer(connection, response, upgrade, seat),
+            Ok((connection, response)) => self.answer(connection, response, upgrade, place),
             Err(error) => {
                 debug!(%error, app = %self.address, "proxied request failed");
                 let port = self.address.port();

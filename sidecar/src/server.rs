@@ -135,16 +135,14 @@ impl Server {
         let path = request.uri().path();
         let ours = path == self.gateway.settings.routes.path.as_str();
         let peer = asked.peer;
+        // What is no WebSocket is the app's, also at our path.
+        let own = path.starts_with(admin::PREFIX) || (ours && is_websocket(request.headers()));
         match self.upstream_of(entrance) {
             _ if entrance == Entrance::Operations => {
                 let reply = Box::pin(ops::route(self, peer, &request)).await;
                 reply.map(ServerBody::own)
             }
-            // What is no WebSocket is the app's, also at our path.
-            Some(upstream)
-                if !path.starts_with(admin::PREFIX)
-                    && !(ours && is_websocket(request.headers())) =>
-            {
+            Some(upstream) if !own => {
                 let forwarded = upstream.forward(peer, request, asked.seat);
                 let mut response = Box::pin(forwarded).await;
                 if self.gateway.is_draining() {

@@ -73,9 +73,9 @@ impl Connection {
         let mut next = self.first(newcomer).await;
         loop {
             match next {
-                Next::Request(head, held) => {
+                Next::Request(head, charge) => {
                     // Boxed, so that a connection that only waits is small.
-                    let Some(again) = Box::pin(self.exchange(head, held)).await else {
+                    let Some(again) = Box::pin(self.exchange(head, charge)).await else {
                         return;
                     };
                     self = again;
@@ -107,13 +107,13 @@ impl Connection {
         let mut begun = false;
         let mut scan = Scan::default();
         let mut weight = LIGHT;
-        let mut held = None;
+        let mut charge = None;
         loop {
             self.skip_empty_lines();
             if self.read.capacity() > weight {
                 weight = self.read.capacity();
                 self.port.turned_out(seat.weigh(weight), self.peer);
-                if let Err(refusal) = self.port.hold(weight, &mut held) {
+                if let Err(refusal) = self.port.hold(weight, &mut charge) {
                     return Next::Refused(refusal);
                 }
             }
@@ -121,7 +121,7 @@ impl Connection {
                 match sniff(&self.read).filter(|_| may_be_other) {
                     Some(other @ (Protocol::Tls | Protocol::Http2)) => return Next::Other(other),
                     _ => match self.head(&mut scan) {
-                        Ok(Some(head)) => return Next::Request(head, held),
+                        Ok(Some(head)) => return Next::Request(head, charge),
                         Ok(None) => {}
                         Err(refusal) => return Next::Refused(refusal),
                     },
@@ -168,8 +168,9 @@ impl Connection {
         self.read.drain(..count);
     }
 
-    /// One request and its answer; the connection, if it may carry another.
-    async fn exchange(self, head: Head, held: Option<Charge>) -> Option<Self> {
+    /// One request and its answer, with what its head was charged until then; the connection, if
+    /// it may carry another.
+    async fn exchange(self, head: Head, _charge: Option<Charge>) -> Option<Self> {
         let Self {
             port,
             peer,
@@ -177,7 +178,6 @@ impl Connection {
             read,
             stop,
         } = self;
-        let _held = held;
         let seat = Arc::new(port.with_a_request(peer));
         let progress = Arc::new(Progress::default());
         let asked = Asked {
