@@ -41,7 +41,7 @@ fn open(held: &[Raw]) -> usize {
 }
 
 /// The app's own port, with the gateway in front of it.
-async fn in_front_of(app: &TcpListener) -> Launch {
+fn in_front_of(app: &TcpListener) -> Launch {
     Launch::new().env("WS_POD_IP", "127.0.0.1").env(
         "WS_UPSTREAM_PORT",
         &app.local_addr().unwrap().port().to_string(),
@@ -111,7 +111,6 @@ async fn in_front_of_an_app_they_keep_nobody_out_either() {
     }
     let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gateway = in_front_of(&app)
-        .await
         .set("limits.handshake", "60s")
         .start()
         .await;
@@ -216,7 +215,6 @@ async fn on_the_other_ports_the_oldest_goes() {
 async fn first_bytes_that_may_become_either_cost_no_time() {
     let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gateway = in_front_of(&app)
-        .await
         .set("limits.handshake", "60s")
         .start()
         .await;
@@ -246,11 +244,7 @@ fn processor_time(gateway: &Gateway) -> u64 {
 #[tokio::test]
 async fn what_is_silent_on_both_sides_ends() {
     let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gateway = in_front_of(&app)
-        .await
-        .set("limits.idle", "500ms")
-        .start()
-        .await;
+    let gateway = in_front_of(&app).set("limits.idle", "500ms").start().await;
     let upgrade = http::request(
         "GET",
         "/other",
@@ -295,11 +289,7 @@ async fn what_is_silent_on_both_sides_ends() {
 #[tokio::test]
 async fn streams_of_the_app_keep_nobody_out() {
     let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let gateway = in_front_of(&app)
-        .await
-        .set("limits.requests", "10")
-        .start()
-        .await;
+    let gateway = in_front_of(&app).set("limits.requests", "10").start().await;
     let mut held = Vec::new();
     for _ in 0..25 {
         let mut client = Raw::dial(gateway.clients).await;
@@ -307,8 +297,8 @@ async fn streams_of_the_app_keep_nobody_out() {
             .send(&http::request("GET", "/events", &[("Host", "a")], b""))
             .await;
         let mut app = asked(&app).await;
-        let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-        app.write_all(head).await.unwrap();
+        let begins = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        app.write_all(begins).await.unwrap();
         client.stream.readable().await.unwrap();
         held.push((client, app));
     }
