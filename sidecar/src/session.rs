@@ -92,8 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         session
     }
 
-    /// One round over everything; whether there may be more to do at once.
-    fn round(&mut self, context: &mut Context<'_>) -> bool {
+    /// One round over everything: where there may be more to do at once, how many bytes it read.
+    fn round(&mut self, context: &mut Context<'_>) -> Option<usize> {
         let asked = self.connection.poll_requests(context);
         if let Some(reason) = asked.close {
             self.begin_close(&reason);
@@ -108,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         if self.socket.is_unfinished(context, patience) {
             self.begin_close(&CloseReason::Unfinished);
             self.socket.stop_decoding();
-            return true;
+            return Some(0);
         }
         self.charge();
         // Last, as everything before may have given the lane something to tell.
@@ -126,9 +126,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         {
             self.begin_close(&reason);
             self.socket.stop_decoding();
-            return true;
+            return Some(0);
         }
-        read || answered
+        read.or_else(|| answered.then_some(0))
     }
 
     fn poll_write(&mut self, context: &mut Context<'_>) {
@@ -154,33 +154,33 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
 
     // --- from the client ---
 
-    /// Whether something was read, so that there may be more.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> bool {
+    /// How many bytes were read; then there may be more.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Option<usize> {
         if !self.socket.is_closing() && !self.may_read() {
             self.socket.pause();
-            return false;
+            return None;
         }
         self.socket.resume();
         read_buffer::with(|buffer| match self.socket.poll_read(context, buffer) {
             Poll::Ready(Ok(Read::Data(count))) => {
                 self.absorb(&mut buffer[..count]);
-                true
+                Some(count)
             }
             Poll::Ready(Ok(Read::Stashed(mut bytes))) => {
                 self.absorb(&mut bytes);
-                true
+                Some(bytes.len())
             }
-            Poll::Ready(Ok(Read::Discarded)) => true,
+            Poll::Ready(Ok(Read::Discarded)) => Some(0),
             Poll::Ready(Ok(Read::End)) => {
                 self.begin_close(&CloseReason::Vanished);
                 self.socket.drop_stream();
-                false
+                None
             }
             Poll::Ready(Err(gone)) => {
                 self.vanished(&gone);
-                false
+                None
             }
-            Poll::Pending => false,
+            Poll::Pending => None,
         })
     }
 
@@ -361,10 +361,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Future for Session<S, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // A client that sends without pause has the thread for so many reads, then others.
-        const ROUNDS: usize = 8;
-        for _ in 0..ROUNDS {
-            if self.round(context) {
+        // A client that sends without pause has the thread for so many bytes, then others: a
+        // byte may be a sixth of a frame.
+        const TURN: usize = 32 << 10;
+        const ROUND: usize = TURN / 8;
+        let mut taken = 0;
+        while taken < TURN {
+            if let Some(read) = self.round(context) {
+                taken += read.max(ROUND);
                 continue;
             }
             if self.socket.is_gone() && self.lane.is_done() {
