@@ -98,10 +98,12 @@ impl Node {
         }
     }
 
-    /// The value under `name`, if this is a map that has it.
+    /// The value under `name`, if this is a map that has it. Of a key that stands twice the last
+    /// counts.
     pub fn get(&self, name: &str) -> Option<&Node> {
         self.entries()
-            .find(|(key, _)| key.name == name)
+            .filter(|(key, _)| key.name == name)
+            .last()
             .map(|(_, node)| node)
     }
 
