@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use stanza::CallbackTarget;
 use stanza::settings;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,8 @@ pub struct Gateway<T> {
     pub metrics: Metrics,
     pub journal: Option<Journal>,
     pub pace: Pace,
+    /// KiB of large callback bodies that may be there at once: a quarter of the budget.
+    large: Semaphore,
     started: Instant,
     /// Connections that are open or about to be.
     admitted: AtomicUsize,
@@ -64,6 +67,12 @@ impl<T> Drop for Admission<T> {
     fn drop(&mut self) {
         self.0.admitted.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn kib(bytes: usize) -> u32 {
+    /// More than any machine has, and as many as a semaphore takes on 32 bits.
+    const MOST: usize = 1 << 28;
+    u32::try_from((bytes >> 10).clamp(1, MOST)).unwrap_or(u32::MAX)
 }
 
 /// How a broadcast went.
@@ -111,6 +120,7 @@ impl<T: Transport> Gateway<T> {
             metrics: Metrics::new(journal.as_ref().map(|journal| &journal.metrics)),
             journal,
             pace: Pace::new(settings.limits.connect_rate),
+            large: Semaphore::new(kib(settings.limits.buffered.limit() / 4) as usize),
             settings,
             started: Instant::now(),
             admitted: AtomicUsize::new(0),
@@ -123,6 +133,13 @@ impl<T: Transport> Gateway<T> {
         let place = Admission(Arc::clone(self));
         let before = self.admitted.fetch_add(1, Ordering::Relaxed);
         (before < self.settings.limits.places()).then_some(place)
+    }
+
+    /// A place for a callback's body of so many bytes, when there is one. The semaphore is never
+    /// closed.
+    pub async fn large_body(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let all = kib(self.settings.limits.buffered.limit() / 4);
+        self.large.acquire_many(kib(bytes).min(all)).await.ok()
     }
 
     /// The gateway's clock: milliseconds since it started.

@@ -286,6 +286,8 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     /// Left to itself the kernel keeps up to 4 MB for a client that has stopped reading, which
     /// counts against the pod's memory limit. This is what `limits.outbox` is about.
     const SEND_BUFFER: usize = 128 << 10;
+    /// Left to itself the kernel keeps up to 6 MB of what an app does not read yet.
+    const RECEIVE_BUFFER: usize = 256 << 10;
     /// What the kernel takes beyond what it has sent: more would wait there and not in
     /// `limits.outbox`. What is under way does not count, so it slows nobody who reads.
     const NOT_SENT: u32 = 16 << 10;
@@ -298,6 +300,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.set_reuse_address(true)?;
     // What is accepted inherits both.
     socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
     socket.set_tcp_notsent_lowat(NOT_SENT)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

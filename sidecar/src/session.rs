@@ -204,11 +204,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     }
 
     fn absorb(&mut self, mut input: &mut [u8]) {
+        /// Of one turn: a read may hold ten thousand frames of no byte.
+        const FRAMES: usize = 512;
         let limits = &self.gateway.settings.limits;
         let (limit, patience, bytes) = (limits.message.limit(), limits.unfinished, input.len());
-        let (mut now, mut anew) = (None, false);
+        let (mut now, mut anew, mut frames) = (None, false, 0);
         loop {
-            if !self.socket.is_closing() && self.is_full() {
+            frames += 1;
+            if frames > FRAMES || !self.socket.is_closing() && self.is_full() {
                 self.socket.stash(input);
                 break;
             }

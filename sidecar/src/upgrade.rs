@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Versio
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
-use rustix::net::sockopt::set_socket_send_buffer_size;
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use stanza::field::Origin;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -50,6 +50,8 @@ pub struct Refused {
 
 /// The kernel's part of what waits for one client; it keeps twice that, with its own overhead.
 const SEND_BUFFER: usize = 32 << 10;
+/// The same for what it has sent and we have not read.
+const RECEIVE_BUFFER: usize = 64 << 10;
 
 impl Refused {
     pub(crate) fn new(label: &'static str, status: StatusCode, message: &str) -> Self {
@@ -267,6 +269,7 @@ fn enter(
     let (stream, early) = parts.io.into_inner();
     // Fails only on a socket that is gone.
     let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
+    let _ = set_socket_recv_buffer_size(&stream, RECEIVE_BUFFER);
     sessions.spawn(Session::new(place, connection, head, stream, &early));
 }
 

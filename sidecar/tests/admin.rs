@@ -122,15 +122,18 @@ async fn selectors_and_their_intersections() {
             json!({"all": true, "users_access_type": 2}),
             &[PUBLIC, NOBODY],
         ),
-        // What is empty counts as absent.
-        (
-            json!({"conn_id": "", "users": ["bob"], "tokens": [], "namespace": ""}),
-            &[BOB],
-        ),
+        // Existing apps send both keys and fill one.
+        (json!({"conn_id": "", "users": ["bob"]}), &[BOB]),
+        (json!({"conn_id": bob, "users": []}), &[BOB]),
         (
             json!({"conn_id": null, "users": ["bob"], "except": null}),
             &[BOB],
         ),
+        // Whatever else is empty selects nobody.
+        (json!({"users": ["bob"], "tokens": []}), &[]),
+        (json!({"users": ["bob"], "namespace": ""}), &[]),
+        (json!({"users": []}), &[]),
+        (json!({"all": false}), &[]),
         // An id that is none of ours selects nobody, not everybody.
         (json!({"conn_id": "1"}), &[]),
         (

@@ -385,7 +385,7 @@ fn unknown(key: &Key, whole: &str, path: &str, report: &mut Report) {
     report.warn(key.position, path, message);
 }
 
-/// Alike but for case, dashes, underscores and one letter more or less.
+/// Alike but for case, dashes, underscores, the order of letters, and one letter more or less.
 pub fn spelled_alike(known: &str, found: &str) -> bool {
     let plain = |text: &str| -> Vec<char> {
         text.chars()
@@ -394,6 +394,14 @@ pub fn spelled_alike(known: &str, found: &str) -> bool {
             .collect()
     };
     let (a, b) = (plain(known), plain(found));
+    let letters = |text: &[char]| {
+        let mut letters = text.to_vec();
+        letters.sort_unstable();
+        letters
+    };
+    if letters(&a) == letters(&b) {
+        return true;
+    }
     let same_start = a.iter().zip(&b).take_while(|(x, y)| x == y).count();
     let (a, b) = (&a[same_start..], &b[same_start..]);
     let same_end = a

@@ -147,7 +147,8 @@ group! {
         /// `buffered` is used.
         "slow" slow: Duration = Duration::from_secs(10);
         /// Bytes that may wait in all, to and from clients; beyond, the connections that hold
-        /// most are closed with 1013. A quarter is kept for what goes out to clients.
+        /// most are closed with 1013. A quarter is kept for what goes out to clients, and a quarter is
+        /// what callbacks of over 256 KiB may take at once: further ones wait.
         /// 0: no limit.
         "buffered" buffered: ByteSize = ByteSize(64 << 20);
         /// How long a client may take for one message, with a second more for each 8 KiB that

@@ -70,6 +70,8 @@ pub(super) enum Step {
     Lost,
 }
 
+/// A callback's body of so many bytes waits for its turn among others.
+const LARGE: usize = 256 << 10;
 const MAX_WAITING: usize = 256 << 10;
 const AHEAD: usize = 64 << 10;
 const MESSAGE_OVERHEAD: usize = 64;
@@ -213,17 +215,28 @@ impl Lane {
             };
             self.next_seq += 1;
             self.held -= cost;
-            self.start(event, gateway, connection);
+            self.start(event, cost, gateway, connection);
         }
     }
 
     fn start<T: Transport>(
         &mut self,
         event: Event,
+        cost: usize,
         gateway: &Arc<Gateway<T>>,
         connection: &Arc<Connection>,
     ) {
         let action = event.kind.action();
+        if cost > LARGE {
+            let (gateway, connection) = (Arc::clone(gateway), Arc::clone(connection));
+            self.held += cost;
+            self.in_flight = Some(InFlight {
+                action,
+                cost,
+                future: Box::pin(tell_large(event, cost, gateway, connection)),
+            });
+            return;
+        }
         let outgoing = gateway
             .app
             .as_ref()
@@ -295,6 +308,21 @@ fn forget<T: Transport>(gateway: &Gateway<T>, connection: &Connection) {
     if let Some(journal) = &gateway.journal {
         journal.closed(connection.id);
     }
+}
+
+/// The same for an event whose body is large: only so many of those are written at once, as one may
+/// be six times as long as the message that it is made of.
+async fn tell_large<T: Transport>(
+    event: Event,
+    cost: usize,
+    gateway: Arc<Gateway<T>>,
+    connection: Arc<Connection>,
+) -> Outcome {
+    let _place = gateway.large_body(cost).await;
+    let app = gateway.app.as_ref();
+    let outgoing = app.map(|app| event.outgoing(&app.target, &connection));
+    let (action, kind) = (event.kind.action(), event.into_message_kind());
+    tell(connection.id, action, outgoing, kind, Arc::clone(&gateway)).await
 }
 
 /// Delivers one event, to the paths of `types` as well.
