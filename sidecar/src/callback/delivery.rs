@@ -180,13 +180,11 @@ impl<T: Transport> Delivery<T> {
         let alone = self.alone.acquire().await;
         let telling = self.deliver_within(Duration::ZERO, event, Action::Close, metrics);
         let mut telling = std::pin::pin!(telling);
-        match tokio::time::timeout(ALONE_FOR, telling.as_mut()).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                drop(alone);
-                telling.await
-            }
+        if let Ok(outcome) = tokio::time::timeout(ALONE_FOR, telling.as_mut()).await {
+            return outcome;
         }
+        drop(alone);
+        telling.await
     }
 
     fn accept(&self, answer: Answer, action: Action, metrics: &Metrics) -> Option<Box<Actions>> {
