@@ -18,6 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
 use tracing::warn;
 
 use crate::connection::Connection;
@@ -38,6 +39,21 @@ pub struct Journal {
 pub struct JournalMetrics {
     pub bytes: Gauge,
     pub unrecorded: Counter,
+}
+
+impl JournalMetrics {
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "journal_bytes",
+            "Bytes of the crash journal",
+            self.bytes.clone(),
+        );
+        registry.register(
+            "journal_unrecorded",
+            "Connections and new names that the crash journal does not have",
+            self.unrecorded.clone(),
+        );
+    }
 }
 
 #[derive(Debug)]

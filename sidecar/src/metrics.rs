@@ -179,30 +179,25 @@ impl Metrics {
             metrics.retries.clone(),
         );
         r.register(
-            "ends_given_up",
-            "Ends of connections of which the app may not know",
-            metrics.ends_given_up.clone(),
-        );
-        if let Some(journal) = journal {
-            r.register(
-                "journal_bytes",
-                "Bytes of the crash journal",
-                journal.bytes.clone(),
-            );
-            r.register(
-                "journal_unrecorded",
-                "Connections and new names that the crash journal does not have",
-                journal.unrecorded.clone(),
-            );
-        }
-        r.register(
             "admin_requests",
             "Admin API requests, by call and status",
             metrics.admin.clone(),
         );
+        metrics.register_ends(r, journal);
         metrics.register_states(r);
         metrics.registry = Arc::new(registry);
         metrics
+    }
+
+    fn register_ends(&self, r: &mut Registry, journal: Option<&JournalMetrics>) {
+        r.register(
+            "ends_given_up",
+            "Ends of connections of which the app may not know",
+            self.ends_given_up.clone(),
+        );
+        if let Some(journal) = journal {
+            journal.register(r);
+        }
     }
 
     /// How things are, beside what has happened.

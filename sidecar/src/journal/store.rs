@@ -81,13 +81,12 @@ impl Store {
     /// Puts these lines in place of all: by a second file, or over the old ones where there is
     /// no room for it.
     pub(super) fn rewrite(&mut self, lines: &[u8]) -> io::Result<()> {
-        match self.write_beside(lines) {
-            Ok(file) => self.file = file,
-            Err(_) => {
-                // Records only move towards the front: whatever a kill leaves has each of them.
-                self.file.write_all_at(lines, 0)?;
-                self.file.set_len(lines.len() as u64)?;
-            }
+        if let Ok(file) = self.write_beside(lines) {
+            self.file = file;
+        } else {
+            // Records only move towards the front: whatever a kill leaves has each of them.
+            self.file.write_all_at(lines, 0)?;
+            self.file.set_len(lines.len() as u64)?;
         }
         self.end = lines.len() as u64;
         self.torn = false;
