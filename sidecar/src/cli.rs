@@ -91,7 +91,7 @@ pub struct ProcessArgs {
     )]
     pub admin_listen: SocketAddr,
     /// Bearer token of the admin API: then it is asked of everyone, and other pods may use the API
-    #[arg(long, env = env::ADMIN_TOKEN, value_name = "TOKEN", hide_env_values = true)]
+    #[arg(long, env = env::ADMIN_TOKEN, value_name = "TOKEN", hide_env_values = true, value_parser = not_empty)]
     pub admin_token: Option<String>,
     /// A file with such tokens in its place, one a line; each counts, and it is read again when it changes
     #[arg(long, env = env::ADMIN_TOKEN_FILE, value_name = "FILE", conflicts_with = "admin_token")]
@@ -129,6 +129,17 @@ fn interval(text: &str) -> Result<Duration, String> {
     Some(found)
         .filter(|found| !found.is_zero())
         .ok_or_else(|| allowed.to_owned())
+}
+
+/// A Secret's key that is empty must not mean that everybody may come in.
+fn not_empty(token: &str) -> Result<String, &'static str> {
+    if token.trim().is_empty() {
+        return Err(
+            "it is empty, so it would protect nothing; fill the Secret that it comes from, or leave \
+             WS_ADMIN_TOKEN out",
+        );
+    }
+    Ok(token.to_owned())
 }
 
 pub fn main() -> ExitCode {

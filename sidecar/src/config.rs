@@ -76,6 +76,11 @@ impl Config {
     fn with(mut self, given: &[(String, String)]) -> anyhow::Result<Self> {
         for (key, text) in given {
             self.set(key, text)?;
+            if key == "identity.jwt.secret" {
+                let weak = self.settings.jwt.weak_secret();
+                self.warnings
+                    .extend(weak.map(|weak| format!("{key} {weak}")));
+            }
         }
         Ok(self)
     }

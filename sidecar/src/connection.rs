@@ -55,7 +55,11 @@ struct Shared {
     ping: Ping,
     /// When the ping was written, or the client has last taken something since; it wraps.
     pinged_at: u32,
+    /// When its token ends, in seconds since 1970; [`NEVER`]: it has none that does.
+    expires: u32,
 }
+
+const NEVER: u32 = u32::MAX;
 
 /// What frames for a client may take, and for how long.
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +115,7 @@ impl Connection {
             eviction: Eviction::No,
             ping: Ping::Answered,
             pinged_at: 0,
+            expires: NEVER,
         };
         Self {
             id,
@@ -123,6 +128,19 @@ impl Connection {
 
     pub fn opened_at(&self) -> SystemTime {
         UNIX_EPOCH + self.id.since_1970()
+    }
+
+    /// Its token is worth nothing from then on, in seconds since 1970; what is later than 2106 is
+    /// never.
+    #[must_use]
+    pub fn expiring(self, at: Option<u64>) -> Self {
+        let at = at.and_then(|at| u32::try_from(at).ok());
+        self.lock().expires = at.unwrap_or(NEVER);
+        self
+    }
+
+    pub(crate) fn expires(&self) -> Option<u32> {
+        Some(self.lock().expires).filter(|at| *at != NEVER)
     }
 
     pub fn with_identity<R>(&self, look: impl FnOnce(&Identity) -> R) -> R {

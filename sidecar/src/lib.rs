@@ -31,6 +31,7 @@ mod ask;
 mod connect;
 mod dev;
 mod echo;
+mod expiry;
 mod healthcheck;
 mod hop_by_hop;
 mod latin1;

@@ -35,6 +35,8 @@ pub struct Metrics {
     admin: Family<AdminLabels, Counter>,
     buffered: Gauge,
     secrets: Family<SecretLabel, Gauge>,
+    tokens: Family<ResultLabel, Counter>,
+    key_reads: Family<ResultLabel, Counter>,
     registry: Arc<Registry>,
 }
 
@@ -63,6 +65,11 @@ struct Word(&'static str);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: Word,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -121,6 +128,8 @@ impl Metrics {
             admin: Family::default(),
             buffered: Gauge::default(),
             secrets: Family::default(),
+            tokens: Family::default(),
+            key_reads: Family::default(),
             registry: Arc::default(),
         };
         let r = &mut registry;
@@ -212,6 +221,16 @@ impl Metrics {
             "Bytes that wait, to and from clients",
             self.buffered.clone(),
         );
+        r.register(
+            "jwt_tokens",
+            "Upgrade requests where identity.jwt is set, by what their token was",
+            self.tokens.clone(),
+        );
+        r.register(
+            "jwt_key_reads",
+            "Reads of the key set from its URL or file, by result",
+            self.key_reads.clone(),
+        );
     }
 
     /// The text that Prometheus scrapes.
@@ -244,6 +263,16 @@ impl Metrics {
                 reason: Word(reason),
             })
             .inc();
+    }
+
+    pub(crate) fn token(&self, result: &'static str) {
+        let result = Word(result);
+        self.tokens.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    pub(crate) fn keys_read(&self, good: bool) {
+        let result = Word(if good { "ok" } else { "failed" });
+        self.key_reads.get_or_create(&ResultLabel { result }).inc();
     }
 
     pub fn received(&self, kind: MessageType, bytes: usize) {

@@ -26,6 +26,8 @@ struct Index {
     by_user: BTreeSet<(Arc<str>, ConnectionId)>,
     /// How many of those have no name: they may be many.
     nameless: usize,
+    /// Those whose token ends, the first to end first.
+    by_end: BTreeSet<(u32, ConnectionId)>,
 }
 
 /// A connection as its own key: what is in it is not kept twice.
@@ -63,8 +65,10 @@ impl Registry {
     pub fn insert(&self, connection: Arc<Connection>) {
         let id = connection.id;
         let user = connection.with_identity(|identity| Arc::clone(&identity.user));
+        let end = connection.expires();
         let mut index = self.lock();
         index.file((user, id));
+        index.by_end.extend(end.map(|end| (end, id)));
         index.by_id.insert(ById(connection));
     }
 
@@ -132,7 +136,24 @@ impl Registry {
         if let Some(ById(connection)) = index.by_id.take(&id) {
             let user = connection.with_identity(|identity| Arc::clone(&identity.user));
             index.unfile(&(user, id));
+            if let Some(end) = connection.expires() {
+                index.by_end.remove(&(end, id));
+            }
         }
+    }
+
+    /// Takes out of the order of ends up to `count` connections whose token ended before `now`, in
+    /// seconds since 1970.
+    pub(crate) fn take_expired(&self, now: u32, count: usize) -> Vec<Arc<Connection>> {
+        let mut index = self.lock();
+        let mut expired = Vec::new();
+        while expired.len() < count
+            && let Some((_, id)) = index.by_end.first().copied().filter(|(end, _)| *end < now)
+        {
+            index.by_end.pop_first();
+            expired.extend(index.by_id.get(&id).map(|ById(found)| Arc::clone(found)));
+        }
+        expired
     }
 
     /// Files a connection under another name and namespace.
@@ -318,6 +339,33 @@ mod tests {
         registry.remove(id);
         assert!(registry.is_empty());
         assert_eq!(registry.count("ann"), 0);
+    }
+
+    #[test]
+    fn tokens_end_in_their_order_and_those_that_left_are_forgotten() {
+        let registry = Registry::default();
+        let ending = |at| {
+            let identity = Identity {
+                user: "".into(),
+                namespace: None,
+                token: Token::random(),
+            };
+            let id = ConnectionId::random();
+            let connection = Connection::new(id, identity, None, None).expiring(at);
+            registry.insert(Arc::new(connection));
+            id
+        };
+        let ids = [Some(30), None, Some(10), Some(20), Some(u64::MAX)].map(ending);
+        let taken = |now, count| -> Vec<_> {
+            let expired = registry.take_expired(now, count);
+            expired.iter().map(|connection| connection.id).collect()
+        };
+        assert_eq!(taken(10, 9), []);
+        assert_eq!(taken(11, 9), [ids[2]]);
+        registry.remove(ids[3]);
+        assert_eq!(registry.lock().by_end.len(), 1, "one that left");
+        assert_eq!(taken(u32::MAX, 1), [ids[0]]);
+        assert_eq!(taken(u32::MAX, 1), []);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::proxy::{Border, Upstream};
 use crate::secret_file::{Lost, SecretFile};
 use crate::server::{Entrance, Server};
 use crate::upgrade::{Door, Verifier};
-use crate::{drain, heartbeat, logging, memory, recover, server};
+use crate::{drain, expiry, heartbeat, logging, memory, recover, server};
 
 const SIGNALS: &str = "signals cannot be received";
 
@@ -58,7 +58,7 @@ pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
 
 async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     settle(&mut config.settings.limits);
-    let verifier = Verifier::new(&config.settings.jwt)?;
+    let (verifier, keeper) = Verifier::new(&config.settings.jwt)?.unzip();
     let (journal, orphans) = args.journal.as_deref().map(Journal::open).unzip();
     let border = Border::new(&config.settings, config.target.as_ref());
     let (signing_file, signer) = signing(args);
@@ -123,9 +123,16 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
             if let Some(signer) = gateway.signer() {
                 signer.ready().await;
             }
+            let keep = async {
+                if let Some(keeper) = keeper.flatten() {
+                    keeper.run(gateway.metrics.clone()).await;
+                }
+            };
             let open = || server.open.store(true, Ordering::Release);
             let recovery = recover::run(&gateway, orphans.unwrap_or_default(), open);
-            tokio::join!(recovery, heartbeat::run(Arc::clone(&gateway)));
+            let silent = heartbeat::run(Arc::clone(&gateway));
+            let expired = expiry::run(Arc::clone(&gateway));
+            tokio::join!(recovery, silent, expired, keep);
         }
     });
 

@@ -3,7 +3,7 @@
 mod address;
 pub mod hook;
 pub mod identify;
-mod jwt;
+pub mod jwt;
 
 pub(crate) use jwt::Verifier;
 
@@ -31,6 +31,7 @@ use crate::server::RequestStream;
 use crate::session::Session;
 use crate::throttle::Throttle;
 use crate::{trust, ws};
+use jwt::{Claimed, Refusal};
 
 /// Lets clients in.
 #[derive(Debug)]
@@ -109,7 +110,7 @@ impl Door {
         self.check_origin(request, trusted)?;
         self.check_rate(peer, request.headers())?;
         let place = self.place()?;
-        let claimed = self.verify(request.headers())?;
+        let claimed = self.verify(request).await?;
         let hook = match &self.gateway.settings.routes.auth {
             Some(path) => Some(hook::ask(&self.gateway, path, request).await?),
             None => None,
@@ -121,7 +122,7 @@ impl Door {
             request,
             &self.gateway.settings.identity,
             cookies.as_ref(),
-            claimed,
+            claimed.as_ref().map(|claimed| claimed.user.clone()),
             hook.as_ref(),
         );
         let protocol = hook
@@ -129,6 +130,7 @@ impl Door {
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
         let (head, connection) = describe(request, identity, cookies);
+        let connection = connection.expiring(claimed.map(|claimed| claimed.expires));
         let expected = self.check_user(&connection)?;
         let sessions = self.sessions.clone();
         let enter = async move {
@@ -197,14 +199,21 @@ impl Door {
         Err(Refused::new("origin", StatusCode::FORBIDDEN, message))
     }
 
-    fn verify(&self, headers: &HeaderMap) -> Result<Option<String>, Refused> {
+    async fn verify<B>(&self, request: &mut Request<B>) -> Result<Option<Claimed>, Refused> {
         let Some(verifier) = &self.verifier else {
             return Ok(None);
         };
-        verifier.user(headers).map_err(|why| {
-            let challenge = HeaderValue::from_static("Bearer");
-            Refused::new("jwt", StatusCode::UNAUTHORIZED, &why)
-                .with_header(header::WWW_AUTHENTICATE, challenge)
+        let checked = verifier.user(request, &self.gateway.metrics).await;
+        checked.map_err(|refusal| match refusal {
+            Refusal::Unauthorized(why) => {
+                let challenge = HeaderValue::from_static("Bearer");
+                Refused::new("jwt", StatusCode::UNAUTHORIZED, &why)
+                    .with_header(header::WWW_AUTHENTICATE, challenge)
+            }
+            Refusal::NoKeysYet => try_again(
+                "jwt_keys",
+                "the keys that tokens are checked with could not be fetched yet (identity.jwt.jwksUrl)",
+            ),
         })
     }
 
@@ -320,18 +329,17 @@ fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bo
     headers
         .get_all(name)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|token| token.trim().eq_ignore_ascii_case(wanted))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
 }
 
 fn first_offered(headers: &HeaderMap) -> Option<HeaderValue> {
-    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.to_str().ok()?;
+    let offered = headers.get(header::SEC_WEBSOCKET_PROTOCOL)?.as_bytes();
     let first = offered
-        .split(',')
-        .map(str::trim)
+        .split(|byte| *byte == b',')
+        .map(<[u8]>::trim_ascii)
         .find(|name| !name.is_empty())?;
-    HeaderValue::from_str(first).ok()
+    HeaderValue::from_bytes(first).ok()
 }
 
 /// Takes the headers out of the request: there are connections by the thousand.

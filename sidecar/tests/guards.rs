@@ -342,6 +342,25 @@ async fn in_front_of_the_apps_port_the_admin_api_stays_closed() {
     assert_eq!(status(gateway.clients, &[]).await, 200);
 }
 
+/// A Secret without a value must not open what it was to close.
+#[tokio::test]
+async fn an_empty_admin_token_is_an_error() {
+    for token in ["", " ", "\n"] {
+        let run = tokio::process::Command::new(env!("CARGO_BIN_EXE_ws-gateway"))
+            .arg("run")
+            .env("WS_ADMIN_TOKEN", token)
+            .kill_on_drop(true)
+            .output();
+        let output = support::soon("its end", run).await.unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{token:?}: {text}");
+        assert!(
+            text.contains("leave WS_ADMIN_TOKEN out"),
+            "{token:?}: {text}"
+        );
+    }
+}
+
 /// A reverse proxy inside the pod reaches the gateway from loopback. The usual ones say what they
 /// are; against one that does not, and names itself `localhost`, there is the token.
 #[tokio::test]

@@ -69,3 +69,16 @@ choice! {
         Hook = "hook",
     }
 }
+
+choice! {
+    /// Where a request may carry a token.
+    TokenPlace: "header, cookie, query or subprotocol, or a list of them" {
+        /// `Authorization: Bearer`.
+        Header = "header",
+        Cookie = "cookie",
+        /// A parameter of the query.
+        Query = "query",
+        /// One of the offered WebSocket subprotocols.
+        Subprotocol = "subprotocol",
+    }
+}

@@ -11,8 +11,8 @@ use serde_json::Value as Json;
 use crate::node::{Node, Value};
 
 pub use origin::{Origin, OriginPattern};
-pub use quantity::{ByteSize, HeadSize};
-pub use wire::{AppPort, CloseCode, HeaderName, MessageType, UrlPath};
+pub use quantity::{ByteSize, HeadSize, Interval, Leeway};
+pub use wire::{AppPort, CloseCode, HeaderName, HttpUrl, MessageType, UrlPath};
 
 /// A kind of value. `read` takes every spelling, `to_json` writes the canonical one.
 pub trait Field: Sized {
@@ -184,6 +184,40 @@ mod tests {
         check::<Duration>("1.5", "1s500ms");
         for wrong in ["-1", "soon", "30 parsecs", "1e300"] {
             refused::<Duration>(wrong);
+        }
+    }
+
+    #[test]
+    fn pauses_and_leeways_have_their_bounds() {
+        check::<Interval>("5m", "5m");
+        check::<Interval>("100ms", "100ms");
+        refused::<Interval>("0");
+        refused::<Interval>("99ms");
+        check::<Leeway>("0", "0s");
+        check::<Leeway>("1h", "1h");
+        refused::<Leeway>("61m");
+    }
+
+    #[test]
+    fn urls() {
+        for url in [
+            "https://login.example/keys?v=1",
+            "http://[::1]:8080/keys",
+            "https://login.example",
+        ] {
+            check::<HttpUrl>(&format!("'{url}'"), url);
+        }
+        for wrong in [
+            "login.example/keys",
+            "ftp://login.example",
+            "https://",
+            "https:///keys",
+            "https://name:password@login.example/keys",
+            "https://login.example/#keys",
+            "'https://login.example/a b'",
+            "https://login.example:port/",
+        ] {
+            refused::<HttpUrl>(wrong);
         }
     }
 

@@ -305,7 +305,7 @@ impl Settings {
                 continue;
             }
             match self.set(&whole, node) {
-                Some(Ok(())) => {}
+                Some(Ok(())) => self.warn(&whole, node, &path, report),
                 Some(Err(allowed)) if is_hidden(&whole) => {
                     report.hidden_not_allowed(node, &path, allowed);
                 }
@@ -319,6 +319,15 @@ impl Settings {
                 None if is_group(&whole) => report.not_allowed(node, &path, "a map"),
                 None => unknown(key, &whole, &path, report),
             }
+        }
+    }
+
+    /// What is right and yet unwise.
+    fn warn(&self, key: &str, node: &Node, path: &str, report: &mut Report) {
+        if key == "identity.jwt.secret"
+            && let Some(weak) = self.gateway.jwt.weak_secret()
+        {
+            report.warn(node.position, path, weak);
         }
     }
 

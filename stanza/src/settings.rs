@@ -12,9 +12,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Map, Value as Json};
 
-use crate::choice::{Expose, Namespaces, Placement, Rollout};
+use crate::choice::{Expose, Namespaces, Placement, Rollout, TokenPlace};
 use crate::field::{
-    ByteSize, CloseCode, Field, HeadSize, HeaderName, MessageType, OriginPattern, UrlPath,
+    ByteSize, CloseCode, Field, HeadSize, HeaderName, HttpUrl, Interval, Leeway, MessageType,
+    OriginPattern, UrlPath,
 };
 use crate::node::Node;
 use crate::resources::Resources;
@@ -106,20 +107,40 @@ group! {
 group! {
     /// `identity.jwt`: a token that names the user, checked by the gateway itself.
     Jwt {
-        /// The shared secret of HS256, HS384 and HS512 tokens.
+        /// The shared secret of HS256, HS384 and HS512 tokens: 32 bytes or more (RFC 7518 §3.2).
         "secret" secret: Option<Secret> = None;
         /// The JSON Web Key Set (RFC 7517) of public keys that verify RS, PS, ES and EdDSA tokens.
         "jwks" jwks: Option<KeySet> = None;
-        /// A file that holds such a key set; read at the start.
+        /// A file that holds such a key set; read again when it changes.
         "jwksFile" jwks_file: Option<String> = None;
-        /// The cookie that carries the token; `Authorization: Bearer` is looked at first.
+        /// Where such a key set is fetched from. The last one that was good counts until there is a
+        /// newer one; until the first is there, whoever brings a token is answered 503.
+        "jwksUrl" jwks_url: Option<HttpUrl> = None;
+        /// Certificates (PEM) that `jwksUrl` is trusted by. Unset: what the system trusts.
+        "jwksCa" jwks_ca: Option<String> = None;
+        /// How often `jwksUrl` is fetched.
+        "jwksInterval" jwks_interval: Interval = Interval(Duration::from_secs(300));
+        /// How long one fetch may take.
+        "jwksTimeout" jwks_timeout: Interval = Interval(Duration::from_secs(5));
+        /// A token that names an unknown key has the set fetched at once, but no sooner than so
+        /// long after the fetch before.
+        "jwksCooldown" jwks_cooldown: Interval = Interval(Duration::from_secs(30));
+        /// Where a token may be, in the order in which it is looked for: `header`
+        /// (`Authorization: Bearer`), `cookie`, `query`, `subprotocol`.
+        "from" from: Vec<TokenPlace> = vec![TokenPlace::Header, TokenPlace::Cookie];
+        /// The cookie that carries the token.
         "cookie" cookie: String = "ID_TOKEN".to_owned();
-        /// The claim that names the user.
+        /// The query parameter that carries the token, where `from` has `query`.
+        "query" query: String = "access_token".to_owned();
+        /// The claim that names the user: a text, or a number as it is written.
         "claim" claim: String = "preferred_username".to_owned();
         /// The issuer (`iss`) that a token must have. Unset: any.
         "issuer" issuer: Option<String> = None;
         /// The audience (`aud`) that a token must have. Unset: any.
         "audience" audience: Option<String> = None;
+        /// How far clocks may differ: added to a token's end (`exp`), taken off its begin (`nbf`).
+        /// The connection ends with its token, 4401.
+        "leeway" leeway: Leeway = Leeway(Duration::from_secs(60));
         /// Refuse upgrades without a valid token (401).
         "required" required: bool = false;
     }
@@ -245,6 +266,20 @@ group! {
     OperatorDrain {
         /// Give app containers that have no preStop hook a short sleep, so that close callbacks find the app alive.
         "holdApp" hold_app: bool = false;
+    }
+}
+
+impl Jwt {
+    /// A secret that can be guessed lets everyone in who does.
+    pub fn weak_secret(&self) -> Option<String> {
+        const ENOUGH: usize = 32;
+        let length = self.secret.as_ref()?.expose().len();
+        (length < ENOUGH).then(|| {
+            format!(
+                "has {length} bytes, which can be guessed: RFC 7518 §3.2 asks for {ENOUGH} random ones or more \
+                 (openssl rand -base64 32)"
+            )
+        })
     }
 }
 

@@ -52,12 +52,13 @@ pub fn identity<B>(
     }
 }
 
-/// The value of the first cookie of that name.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+/// The value of the first cookie of that name. Bytes: RFC 6265 §4.1.1 allows ASCII alone, but
+/// browsers send what pages have set, and one odd cookie must not hide the others.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a [u8]> {
     let mut all = headers.get_all(header::COOKIE).iter();
     all.find_map(|value| {
-        let text = value.to_str().ok()?;
-        text.get(cookie_in(text.as_bytes(), wanted)?)
+        let bytes = value.as_bytes();
+        bytes.get(cookie_in(bytes, wanted)?)
     })
 }
 

@@ -35,6 +35,8 @@ pub enum CloseReason {
     /// The client was silent, or took nothing that waited for it, for longer than
     /// `heartbeat.timeout`.
     PingTimeout,
+    /// The client's token has expired.
+    TokenExpired,
 }
 
 impl CloseReason {
@@ -49,6 +51,7 @@ impl CloseReason {
             Self::OpenFailed => 1011,
             Self::AppUnreachable | Self::SlowReader | Self::Overloaded => 1013,
             Self::PingTimeout => 4408,
+            Self::TokenExpired => 4401,
         }
     }
 
@@ -67,6 +70,7 @@ impl CloseReason {
             Self::SlowReader => "reading too slowly, try again",
             Self::Overloaded => "overloaded, try again",
             Self::PingTimeout => "ping timeout",
+            Self::TokenExpired => "token expired",
         })
     }
 
@@ -87,6 +91,7 @@ impl CloseReason {
             Self::SlowReader => "slow_reader",
             Self::Overloaded => "overloaded",
             Self::PingTimeout => "ping_timeout",
+            Self::TokenExpired => "token_expired",
         }
     }
 

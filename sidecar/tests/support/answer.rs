@@ -99,6 +99,15 @@ impl Answer {
         }
     }
 
+    pub(super) fn is_reset(&self) -> bool {
+        self.then == Then::Reset
+    }
+
+    /// Until it may be given.
+    pub(super) async fn held_back(&self) {
+        self.hold.over().await;
+    }
+
     pub(super) fn bytes(&self) -> Vec<u8> {
         let mut head = format!(
             "HTTP/1.1 {} Status\r\nContent-Length: {}\r\n",

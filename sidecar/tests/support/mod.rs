@@ -20,14 +20,18 @@ pub mod client;
 pub mod elsewhere;
 pub mod gateway;
 pub mod http;
+pub mod key_server;
 pub mod raw;
 pub mod reverse;
+pub mod tokens;
 
 pub use answer::{Answer, Gate};
 pub use app::{App, Call};
 pub use client::Client;
 pub use gateway::{Gateway, Launch};
+pub use key_server::KeyServer;
 pub use raw::Raw;
+pub use tokens::Signer;
 
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
 use std::time::Duration;

@@ -15,6 +15,14 @@ pub struct ByteSize(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadSize(pub usize);
 
+/// A pause between two looks at something: never none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interval(pub Duration);
+
+/// How far two clocks may differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Leeway(pub Duration);
+
 // === impl Duration ===
 
 impl Field for Duration {
@@ -43,6 +51,34 @@ impl Field for Duration {
 
 /// A century: far more than any deadline, and far from the timer's overflow.
 const MAX_DURATION: Duration = Duration::from_hours(100 * 365 * 24);
+
+// === impl Interval, Leeway ===
+
+impl Field for Interval {
+    const ALLOWED: &'static str = "a duration of 100ms or more, such as 30s or 5m";
+
+    fn read(node: &Node) -> Option<Self> {
+        let span = Duration::read(node)?;
+        (span >= Duration::from_millis(100)).then_some(Self(span))
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.to_json()
+    }
+}
+
+impl Field for Leeway {
+    const ALLOWED: &'static str = "a duration of one hour at most, such as 60s";
+
+    fn read(node: &Node) -> Option<Self> {
+        let span = Duration::read(node)?;
+        (span <= Duration::from_hours(1)).then_some(Self(span))
+    }
+
+    fn to_json(&self) -> Json {
+        self.0.to_json()
+    }
+}
 
 // === impl ByteSize ===
 

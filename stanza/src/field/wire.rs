@@ -21,6 +21,11 @@ pub struct AppPort(NonZeroU16);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderName(String);
 
+/// The address of something that is fetched: `https://login.example.com/keys`. It bears no
+/// password, so that it can be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpUrl(String);
+
 /// One entry of `types`: messages of this type are posted to this path as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageType {
@@ -127,6 +132,41 @@ impl HeaderName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+// === impl HttpUrl ===
+
+impl HttpUrl {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Field for HttpUrl {
+    const ALLOWED: &'static str =
+        "an address such as https://login.example.com/keys, without user, password and #";
+
+    fn read(node: &Node) -> Option<Self> {
+        let text = node.as_text()?;
+        let rest = ["https://", "http://"]
+            .iter()
+            .find_map(|scheme| text.strip_prefix(scheme))?;
+        let authority = rest.split(['/', '?']).next()?;
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (authority, None),
+        };
+        let clean = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        let known = port.is_none_or(|port| port.parse().is_ok_and(|port: u16| port > 0));
+        let right = clean && known && !host.is_empty() && !authority.contains('@');
+        right.then(|| Self(text.to_owned()))
+    }
+
+    fn to_json(&self) -> Json {
+        Json::from(self.0.as_str())
     }
 }
 
