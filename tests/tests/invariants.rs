@@ -184,6 +184,35 @@ fn every_task_is_owned() {
     }
 }
 
+/// A tag that moves makes another image of the same sources. `scratch`, a whole version, or a digest.
+#[test]
+fn base_images_do_not_float() {
+    for folder in ["operator", "sidecar"] {
+        let file = format!("{folder}/Dockerfile");
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        let argument = |name: &str| {
+            let start = format!("ARG {name}=");
+            text.lines().find_map(|line| line.strip_prefix(&start))
+        };
+        let mut bases = 0;
+        for line in text.lines().filter(|line| line.starts_with("FROM ")) {
+            let image = line.split_whitespace().nth(1).unwrap();
+            let (name, tag) = image.split_once(':').unwrap_or((image, ""));
+            let named = tag.strip_prefix("${").and_then(|tag| tag.strip_suffix('}'));
+            let tag = named.map_or(tag, |named| argument(named).unwrap_or_default());
+            let version = tag.split('-').next().unwrap_or_default();
+            let whole = version.split('.').count() == 3
+                && version.split('.').all(|part| part.parse::<u32>().is_ok());
+            assert!(
+                name == "scratch" || whole || tag.contains("@sha256:"),
+                "{file}: {line} ({tag:?})"
+            );
+            bases += 1;
+        }
+        assert!(bases >= 2, "{file}: {bases} bases");
+    }
+}
+
 /// About 400 lines are where a file wants to be two.
 #[test]
 fn no_file_is_endless() {
