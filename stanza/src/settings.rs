@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod group;
+mod token;
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::secret::SecretRef;
 pub use crate::secret::Secret;
 use group::is_switch;
 pub use group::{Declaration, Group};
+pub use token::KeySet;
 
 group! {
     /// Directly under `websocket`: which requests become WebSockets.
@@ -269,20 +271,6 @@ group! {
     }
 }
 
-impl Jwt {
-    /// A secret that can be guessed lets everyone in who does.
-    pub fn weak_secret(&self) -> Option<String> {
-        const ENOUGH: usize = 32;
-        let length = self.secret.as_ref()?.expose().len();
-        (length < ENOUGH).then(|| {
-            format!(
-                "has {length} bytes, which can be guessed: RFC 7518 §3.2 asks for {ENOUGH} random ones or more \
-                 (openssl rand -base64 32)"
-            )
-        })
-    }
-}
-
 group! {
     /// What the operator reads under `callback.signing`.
     OperatorSigning {
@@ -298,29 +286,6 @@ group! {
         /// The Secret of the app's namespace that holds the admin API's tokens, one a line; each opens
         /// it, on port 40012 for other pods too. Unset: the app's own pod needs none, others get nothing.
         "secretFrom" secret_from: Option<SecretRef> = None;
-    }
-}
-
-/// A JSON Web Key Set as it stands; the gateway parses the keys.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KeySet(pub Json);
-
-impl Field for KeySet {
-    const ALLOWED: &'static str = "a JSON Web Key Set: {keys: [...]}";
-
-    /// A map, or the JSON text of one: flags and environment variables have no maps.
-    fn read(node: &Node) -> Option<Self> {
-        let set = match node.as_text() {
-            Some(text) => serde_json::from_str(text).ok()?,
-            None => node.to_json(),
-        };
-        set.get("keys")
-            .is_some_and(Json::is_array)
-            .then_some(Self(set))
-    }
-
-    fn to_json(&self) -> Json {
-        self.0.clone()
     }
 }
 
