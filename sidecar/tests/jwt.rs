@@ -92,6 +92,7 @@ async fn a_shared_secret_with_cookie_and_bearer() {
 
 /// Every way to make a token that somebody has thought of, against one set of keys.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn tokens_that_are_let_in_and_those_that_are_not() {
     let mut app = App::start().await;
     let (rsa, other) = (Signer::rsa(0), Signer::rsa(1));

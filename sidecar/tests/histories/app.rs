@@ -146,11 +146,9 @@ impl App {
             self.pause().await;
             if self.chance(50) {
                 self.take(event);
-            } else {
-                if event.action == "open" {
-                    let id = event.conn_id.clone();
-                    self.state.lock().unwrap().opens_in_doubt.push(id);
-                }
+            } else if event.action == "open" {
+                let id = event.conn_id.clone();
+                self.state.lock().unwrap().opens_in_doubt.push(id);
             }
             return Err(SendError::InDoubt("connection reset".to_owned()));
         }

@@ -40,10 +40,9 @@ pub(super) struct Fetcher {
 impl Fetcher {
     pub(super) fn new(url: &str, settings: &settings::Jwt) -> anyhow::Result<Self> {
         let address = Address::new(url)?;
-        let tls = match address.scheme == uri::Scheme::HTTPS {
-            true => Some(connector(settings.jwks_ca.as_deref())?),
-            false => None,
-        };
+        let tls = (address.scheme == uri::Scheme::HTTPS)
+            .then(|| connector(settings.jwks_ca.as_deref()))
+            .transpose()?;
         let timeout = settings.jwks_timeout.0;
         Ok(Self {
             address,
@@ -135,24 +134,21 @@ impl Address {
 /// Trusts what the settings name, else what the system trusts.
 fn connector(authorities: Option<&str>) -> anyhow::Result<TlsConnector> {
     let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-                roots.add(certificate.context("expected certificates in PEM")?)?;
-            }
-            if roots.is_empty() {
-                bail!("expected certificates in PEM, found none");
-            }
+    if let Some(pem) = authorities {
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(certificate.context("expected certificates in PEM")?)?;
         }
-        None => {
-            let found = rustls_native_certs::load_native_certs();
-            roots.add_parsable_certificates(found.certs);
-            if roots.is_empty() {
-                warn!(
-                    "the system has no root certificates, so no key server can be trusted: set \
+        if roots.is_empty() {
+            bail!("expected certificates in PEM, found none");
+        }
+    } else {
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if roots.is_empty() {
+            warn!(
+                "the system has no root certificates, so no key server can be trusted: set \
                      identity.jwt.jwksCa, or SSL_CERT_FILE to a file that has them"
-                );
-            }
+            );
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());

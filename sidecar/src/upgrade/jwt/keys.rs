@@ -20,7 +20,7 @@ pub struct Keys(Vec<Key>);
 struct Key {
     id: Option<String>,
     algorithms: Vec<Algorithm>,
-    key: DecodingKey,
+    decoding: DecodingKey,
 }
 
 impl Keys {
@@ -29,7 +29,7 @@ impl Keys {
         Self(vec![Key {
             id: None,
             algorithms: AlgorithmFamily::Hmac.algorithms().to_vec(),
-            key: DecodingKey::from_secret(secret.as_bytes()),
+            decoding: DecodingKey::from_secret(secret.as_bytes()),
         }])
     }
 
@@ -72,7 +72,7 @@ impl Keys {
         let fits = move |key: &&Key| {
             key.algorithms.contains(&algorithm) && id.is_none_or(|id| key.has_id(id))
         };
-        self.0.iter().filter(fits).map(|key| &key.key)
+        self.0.iter().filter(fits).map(|key| &key.decoding)
     }
 
     /// Whether one has this id. A shared secret has every one.
@@ -85,7 +85,7 @@ impl Key {
     fn has_id(&self, id: &str) -> bool {
         match &self.id {
             Some(own) => own == id,
-            None => self.key.family() == AlgorithmFamily::Hmac,
+            None => self.decoding.family() == AlgorithmFamily::Hmac,
         }
     }
 
@@ -127,7 +127,7 @@ impl Key {
         let key = DecodingKey::from_jwk(&jwk).map_err(|_| "it is not base64url")?;
         Ok(Self {
             id: jwk.common.key_id,
-            key: of_its_length(key, &algorithms)?,
+            decoding: of_its_length(key, &algorithms)?,
             algorithms,
         })
     }
