@@ -550,5 +550,5 @@ async fn many_tokens_end_at_once() {
         assert_eq!(client.close_code().await, 4401);
     }
     let closed = "ws_gateway_connections_closed_total{reason=\"token_expired\"}";
-    assert_eq!(gateway.metric(closed).await as usize, COUNT / 2);
+    assert_eq!(gateway.metric(closed).await, (COUNT / 2) as u64);
 }

@@ -32,7 +32,7 @@ pub(crate) async fn a_release_that_is_a_bomb_is_skipped_and_told(
     namespace: Arc<Namespace>,
 ) -> Result<()> {
     let before = operator::restarts()?;
-    let release = json!({"chart": {"values": " ".repeat(200 << 20)}});
+    let release = json!({"chart": {"values": " ".repeat(16 << 20)}});
     let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
     gzip.write_all(release.to_string().as_bytes())?;
     let name = "sh.helm.release.v1.bomb.v1";

@@ -87,16 +87,49 @@ pub(crate) async fn beyond_its_work_the_operator_is_refused(
     ] {
         small.start(&namespace)?;
     }
+    may_look(&thief, &namespace.name).await?;
+    let outcome = tries(&thief, &namespace);
+    for object in ["clusterrole", "clusterrolebinding"] {
+        kubectl(["delete", object, "e2e-look"])?;
+    }
+    outcome
+}
+
+/// kubectl looks at an object before it changes it, which the operator does not: for that alone
+/// the right is lent.
+async fn may_look(thief: &Thief, place: &str) -> Result<()> {
+    let resources = "--resource=deployments.apps,statefulsets.apps,daemonsets.apps,services,mutatingwebhookconfigurations.admissionregistration.k8s.io";
+    kubectl(["create", "clusterrole", "e2e-look", "--verb=get", resources])?;
+    let account = format!(
+        "--serviceaccount={}:{}",
+        operator::NAMESPACE,
+        operator::service_account()?
+    );
+    kubectl([
+        "create",
+        "clusterrolebinding",
+        "e2e-look",
+        "--clusterrole=e2e-look",
+        &account,
+    ])?;
+    until("the right to look", || async {
+        let looked = thief.kubectl(&["-n", place, "get", "deployment/small"]);
+        Ok(Look::when(looked.is_ok(), (), format!("{looked:?}")))
+    })
+    .await
+}
+
+fn tries(thief: &Thief, namespace: &Namespace) -> Result<()> {
     for workload in [
         "deployment/small",
         "statefulset/stateful",
         "daemonset/everywhere",
     ] {
-        workloads(&thief, &namespace.name, workload)?;
+        workloads(thief, &namespace.name, workload)?;
     }
-    services(&thief, &namespace)?;
-    configurations(&thief)?;
-    own(&thief, &namespace.name)
+    services(thief, namespace)?;
+    configurations(thief)?;
+    own(thief, &namespace.name)
 }
 
 fn workloads(thief: &Thief, place: &str, workload: &str) -> Result<()> {

@@ -19,7 +19,9 @@ pub(crate) const ROLLED_FOR: &str = "ws.olares.com/rolled-for";
 
 /// Each of them starts bare, is asked for, and waits until its owner lets it be restarted.
 pub(crate) async fn owners_hold_a_restart_back(namespace: Arc<Namespace>) -> Result<()> {
-    let guarded = Small::deployment("guarded");
+    // One that surges would disrupt nothing, and no budget would hold it back.
+    let strategy = json!({"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}});
+    let guarded = Small::deployment("guarded").spec(json!({"strategy": strategy}));
     let paused = Small::deployment("paused");
     let told = Small::deployment("told");
     let on_delete = Small::new("StatefulSet", "on-delete")
