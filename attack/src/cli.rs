@@ -31,6 +31,9 @@ pub(crate) struct RunArgs {
     /// Only these kinds of strangers: --list names them
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = kind)]
     pub kind: Vec<&'static Kind>,
+    /// All kinds but these
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = kind)]
+    pub except: Vec<&'static Kind>,
     /// Only this exposure
     #[arg(long, value_name = "EXPOSURE")]
     pub expose: Option<Expose>,

@@ -55,11 +55,12 @@ pub(crate) fn main(args: &RunArgs, cgroup: &Path) -> anyhow::Result<ExitCode> {
 }
 
 async fn all(pod: &Pod, args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let kinds: Vec<&'static Kind> = if args.kind.is_empty() {
+    let mut kinds: Vec<&'static Kind> = if args.kind.is_empty() {
         strangers::ALL.iter().collect()
     } else {
         args.kind.clone()
     };
+    kinds.retain(|kind| args.except.iter().all(|other| other.name != kind.name));
     let pace = Pace {
         quiet: if args.counts { Duration::ZERO } else { QUIET },
         attack: Duration::from_secs(args.seconds),

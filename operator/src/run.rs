@@ -250,6 +250,10 @@ fn keeper(
         safe: Safe {
             secrets: Api::namespaced(client.clone(), &settings.namespace),
             name: webhook.ca_secret.clone(),
+            release: webhook
+                .release
+                .clone()
+                .map(|release| (release, settings.namespace.clone())),
         },
         origin,
         door,

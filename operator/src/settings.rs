@@ -102,6 +102,9 @@ pub struct WebhookSettings {
     /// it is missing
     #[arg(long, env = "WS_OPERATOR_CA_SECRET", default_value = "ws-operator-ca")]
     pub ca_secret: String,
+    /// The Helm release that the operator is of: what it makes of the release's, Helm takes over
+    #[arg(long, env = "WS_OPERATOR_RELEASE")]
+    pub release: Option<String>,
     #[arg(long, env = "WS_OPERATOR_CA_LIFETIME", default_value = "365d", value_parser = humantime::parse_duration)]
     pub ca_lifetime: Duration,
     /// A folder with tls.crt, tls.key and ca.crt that others write; without it the operator makes

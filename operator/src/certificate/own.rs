@@ -30,6 +30,8 @@ pub enum Error {
 pub struct Safe {
     pub secrets: Api<Secret>,
     pub name: String,
+    /// The Helm release that has the Secret, and its namespace.
+    pub release: Option<(String, String)>,
 }
 
 /// How we make certificates.
@@ -108,11 +110,28 @@ impl Safe {
         }
     }
 
+    /// As Helm would have made it: it takes over what says that it is the release's.
+    fn labels(&self) -> BTreeMap<String, String> {
+        match self.release {
+            Some(_) => BTreeMap::from([(names::MANAGED_BY.to_owned(), "Helm".to_owned())]),
+            None => names::managed(),
+        }
+    }
+
+    fn annotations(&self) -> Option<BTreeMap<String, String>> {
+        let (name, namespace) = self.release.clone()?;
+        Some(BTreeMap::from([
+            ("meta.helm.sh/release-name".to_owned(), name),
+            ("meta.helm.sh/release-namespace".to_owned(), namespace),
+        ]))
+    }
+
     fn empty(&self) -> Secret {
         Secret {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
-                labels: Some(names::managed()),
+                labels: Some(self.labels()),
+                annotations: self.annotations(),
                 ..ObjectMeta::default()
             },
             type_: Some("Opaque".to_owned()),
