@@ -58,6 +58,7 @@ fn from_url(server: &KeyServer) -> Launch {
 
 /// What stands beside the key that counts may be anything that others publish.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 async fn odd_neighbours_in_a_set_do_no_harm() {
     let mut app = App::start().await;
     let key = Signer::rsa(0);
