@@ -129,8 +129,8 @@ async fn on_a_full_volume_it_serves_and_starts_again() {
     drop(leaving);
     app.until_calls("close", left).await;
     eventually("the journal knows of all ends", async || {
-        let text = std::fs::read(volume.path().join(FILE)).unwrap();
-        let live = text
+        let recorded = std::fs::read(volume.path().join(FILE)).unwrap();
+        let live = recorded
             .split(|byte| *byte == b'\n')
             .filter(|line| line.first() == Some(&b'+'));
         (live.count() <= held.len()).then_some(())
@@ -183,7 +183,8 @@ async fn where_nothing_can_be_written_it_serves() {
 #[tokio::test]
 async fn whatever_is_in_the_journals_place_it_starts() {
     let app = App::start().await;
-    let garbage: [&[u8]; 3] = [b"\0\xff\n+\n-\n+x [1]\n", &[b'+'; 100_000], b"+torn"];
+    let long = vec![b'+'; 100_000];
+    let garbage: [&[u8]; 3] = [b"\0\xff\n+\n-\n+x [1]\n", &long, b"+torn"];
     for content in garbage {
         let directory = tempfile::tempdir().unwrap();
         std::fs::write(directory.path().join(FILE), content).unwrap();
