@@ -265,12 +265,12 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn token(&self, result: &'static str) {
+    pub fn token(&self, result: &'static str) {
         let result = Word(result);
         self.tokens.get_or_create(&ResultLabel { result }).inc();
     }
 
-    pub(crate) fn keys_read(&self, good: bool) {
+    pub fn keys_read(&self, good: bool) {
         let result = Word(if good { "ok" } else { "failed" });
         self.key_reads.get_or_create(&ResultLabel { result }).inc();
     }

@@ -19,6 +19,8 @@ fn the_page_lists_every_metric_and_its_type() {
     metrics.closed(&CloseReason::Vanished);
     metrics.admin("send", StatusCode::OK);
     metrics.secret_usable(SecretUse::AdminToken, true);
+    metrics.token("valid");
+    metrics.keys_read(true);
     let text = metrics.render(0);
     let exported: BTreeMap<String, String> = text
         .lines()
