@@ -294,7 +294,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     /// counts against the pod's memory limit. This is what `limits.outbox` is about.
     const SEND_BUFFER: usize = 128 << 10;
     /// Left to itself the kernel keeps up to 6 MB of what an app does not read yet.
-    const RECEIVE_BUFFER: usize = 128 << 10;
+    const RECEIVE_BUFFER: usize = 256 << 10;
     /// What the kernel takes beyond what it has sent: more would wait there and not in
     /// `limits.outbox`. What is under way does not count, so it slows nobody who reads.
     const NOT_SENT: u32 = 16 << 10;

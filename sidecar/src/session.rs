@@ -204,20 +204,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     }
 
     fn absorb(&mut self, mut input: &mut [u8]) {
-        /// Of one turn: a read may hold ten thousand frames of no byte.
-        const FRAMES: usize = 512;
+        /// Frames and fragments of one turn: a read may hold ten thousand of no byte.
+        const STEPS: usize = 512;
         let limits = &self.gateway.settings.limits;
         let (limit, patience, bytes) = (limits.message.limit(), limits.unfinished, input.len());
         let (mut now, mut anew, mut frames) = (None, false, 0);
         loop {
             frames += 1;
-            if frames > FRAMES || !self.socket.is_closing() && self.is_full() {
+            if frames > STEPS || !self.socket.is_closing() && self.is_full() {
                 self.socket.stash(input);
                 break;
             }
-            let frame = match self.socket.decoder.next(&mut input, limit) {
+            let next = self.socket.decoder.next_within(&mut input, limit, STEPS);
+            let frame = match next {
                 Ok(Some(frame)) => frame,
-                Ok(None) => break,
+                Ok(None) => {
+                    self.socket.stash(input);
+                    break;
+                }
                 Err(_) if self.socket.is_closing() => return self.socket.stop_decoding(),
                 Err(violation) => {
                     self.broken = Some(Box::new(violation.into()));

@@ -52,7 +52,7 @@ pub struct Refused {
 /// The kernel's part of what waits for one client; it keeps twice that, with its own overhead.
 const SEND_BUFFER: usize = 32 << 10;
 /// The same for what it has sent and we have not read.
-const RECEIVE_BUFFER: usize = 32 << 10;
+const RECEIVE_BUFFER: usize = 128 << 10;
 
 impl Refused {
     pub(crate) fn new(label: &'static str, status: StatusCode, message: &str) -> Self {

@@ -176,7 +176,7 @@ async fn answers_of_the_admin_api() {
     assert_eq!(client.closed().await, (1000, String::new()));
     let error = gateway.try_admin("send", r#"{"payload":1}"#).await;
     assert_eq!(error.status, 400);
-    let nobody = "nobody is selected; give conn_id, users or tokens, or all: true";
+    let nobody = "nobody is selected; give conn_id, conns, users or tokens, or all: true";
     assert_eq!(
         error.text(),
         format!(r#"{{"code":400,"message":"{nobody}"}}"#)

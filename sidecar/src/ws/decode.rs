@@ -81,7 +81,18 @@ impl Decoder {
         input: &mut &'a mut [u8],
         max_message: usize,
     ) -> Result<Option<Frame<'a>>, Violation> {
-        loop {
+        self.next_within(input, max_message, usize::MAX)
+    }
+
+    /// The same, for so many steps: a step is a frame's header or what is there of its payload.
+    /// After as many it is `None`, and `input` is not empty.
+    pub fn next_within<'a>(
+        &mut self,
+        input: &mut &'a mut [u8],
+        max_message: usize,
+        steps: usize,
+    ) -> Result<Option<Frame<'a>>, Violation> {
+        for _ in 0..steps {
             if self
                 .unfinished
                 .as_ref()
@@ -104,6 +115,7 @@ impl Decoder {
                 Step::NeedMore => return Ok(None),
             }
         }
+        Ok(None)
     }
 
     /// Bytes held for a message that is not whole.
@@ -252,7 +264,7 @@ impl Unfinished {
             self.head.push(*first);
             *input = rest;
         };
-        self.head = Vec::new();
+        self.head.clear();
         let so_far = self
             .message
             .as_ref()
