@@ -49,8 +49,10 @@ pub struct Refused {
     pub reply: Box<Reply>,
 }
 
-/// The kernel's part of what waits for one client; it keeps twice that, with its own overhead.
-const SEND_BUFFER: usize = 32 << 10;
+/// What the kernel keeps for a client that acknowledges nothing; of one that does not read it is
+/// far less, as what is not sent yet is bounded. A loopback segment has 64 KiB with its overhead:
+/// with less each would wait for an acknowledgement, and those are 40 ms late.
+const SEND_BUFFER: usize = 64 << 10;
 /// The same for what it has sent and we have not read.
 const RECEIVE_BUFFER: usize = 128 << 10;
 
