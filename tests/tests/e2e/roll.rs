@@ -29,6 +29,17 @@ pub(crate) async fn after_another_gateway_image(namespace: Arc<Namespace>) -> Re
     operator::install_with(&[&set])?;
 
     // Nothing is restarted by itself; the command knows what is due, and what is in the way.
+    // A Deployment that surges disrupts nothing, and no budget would hold it back.
+    let strategy = r#"{"spec":{"strategy":{"rollingUpdate":{"maxSurge":0,"maxUnavailable":1}}}}"#;
+    kubectl([
+        "-n",
+        &namespace.name,
+        "patch",
+        "deployment/chat",
+        "--type=merge",
+        "--patch",
+        strategy,
+    ])?;
     namespace.apply(BUDGET)?;
     manifest::wait_until(&namespace, app::APP, "an outdated pod", |object| {
         object
