@@ -103,15 +103,15 @@ fn list(fields: &Fields<'_>, field: &'static str) -> Result<Option<Vec<String>>,
     words(fields, field, "a list of texts", |list| list)
 }
 
-/// `null` is what a list or text is in Go that was never filled: nobody.
+/// `null` is what Go writes for a list that was never filled. Beside a key that is, it is absent;
+/// where nothing else is filled, nobody is named.
 fn words<T: for<'de> Deserialize<'de>>(
     fields: &Fields<'_>,
     field: &'static str,
     allowed: &'static str,
     to_list: impl FnOnce(T) -> Vec<String>,
 ) -> Result<Option<Vec<String>>, BodyError> {
-    let found = fields.get(field, allowed)?.map(to_list);
-    Ok(found.or_else(|| fields.has(field).then(Vec::new)))
+    Ok(fields.get(field, allowed)?.map(to_list))
 }
 
 fn is_empty(id: &[String]) -> bool {
@@ -160,7 +160,7 @@ mod tests {
             r#"{"conns":[]}"#,
             r#"{"conns":[],"users":["ann"]}"#,
             r#"{"tokens":[]}"#,
-            r#"{"tokens":null,"users":["ann"]}"#,
+            r#"{"tokens":null,"users":null}"#,
             r#"{"namespace":"","users":["ann"]}"#,
             r#"{"all":false}"#,
         ] {
@@ -175,6 +175,7 @@ mod tests {
         let ann = criteria(r#"{"users":["ann"]}"#);
         assert_eq!(criteria(r#"{"users":["ann"],"conn_id":""}"#), ann);
         assert_eq!(criteria(r#"{"users":["ann"],"conn_id":null}"#), ann);
+        assert_eq!(criteria(r#"{"users":["ann"],"tokens":null}"#), ann);
         let id = ConnectionId::random();
         let one = criteria(&format!(r#"{{"conn_id":"{id}"}}"#));
         assert_eq!(one.conns, Some(vec![id]));
