@@ -61,13 +61,6 @@ pub fn operator(args: &[&str]) -> Result<(i32, String)> {
     Ok((code, text))
 }
 
-/// The shared libraries that one of our programs is linked with.
-pub fn libraries(program: &str) -> Result<Vec<String>> {
-    let text = run("ldd", [built(program)?])?;
-    let first = |line: &str| line.split_whitespace().next().map(str::to_owned);
-    Ok(text.lines().filter_map(first).collect())
-}
-
 /// A program as built with the tests.
 pub fn built(program: &str) -> Result<PathBuf> {
     let tests = std::env::current_exe().context("where am I?")?;

@@ -137,7 +137,8 @@ fn workloads(thief: &Thief, place: &str, workload: &str) -> Result<()> {
     let annotated = |key: &str| template(json!({"metadata": {"annotations": {key: "x"}}}));
     thief.patch(place, workload, &annotated("ws.olares.com/rolled-for"))?;
     let both = json!({"ws.olares.com/rolled-for": "x", "a": "b"});
-    let privileged = json!({"name": "main", "securityContext": {"privileged": true}});
+    let privileged =
+        json!({"name": "other", "image": "mallory", "securityContext": {"privileged": true}});
     for change in [
         annotated("a"),
         template(json!({"metadata": {"annotations": both}})),
