@@ -138,7 +138,7 @@ impl World {
         let mut settings = settings::Gateway::default();
         settings.limits.connections = Some(u32::try_from(count)? + 1_000);
         // The sweep is the same, and nobody is closed while it is watched.
-        settings.heartbeat.timeout = Duration::from_hours(1);
+        settings.heartbeat.timeout = Some(Duration::from_hours(1));
         Ok(Self {
             gateway: Arc::new(Gateway::new(settings, Some((target, told.clone())), None)),
             told,

@@ -82,6 +82,15 @@ impl Config {
                     .extend(weak.map(|weak| format!("{key} {weak}")));
             }
         }
+        // Flags and variables can contradict each other and what the document says.
+        if let Some((key, message)) = self.settings.heartbeat.contradiction() {
+            bail!("--{} ({}): {message}", env::flag(key), env::variable(key));
+        }
+        if let Some((key, message)) = self.settings.heartbeat.without_effect()
+            && given.iter().any(|(given, _)| given == key)
+        {
+            self.warnings.push(format!("{key} {message}"));
+        }
         Ok(self)
     }
 
@@ -92,7 +101,7 @@ impl Config {
             position: None,
         };
         let yaml = Node::from_yaml(text).ok();
-        let mut allowed = "";
+        let mut allowed = String::new();
         for node in std::iter::once(plain).chain(yaml) {
             match self.settings.set(key, &node) {
                 Some(Ok(())) => return Ok(()),

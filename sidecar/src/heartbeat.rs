@@ -19,8 +19,7 @@ const STALL: Duration = Duration::from_secs(75);
 
 pub async fn run<T: Transport>(gateway: Arc<Gateway<T>>) {
     let settings = &gateway.settings.heartbeat;
-    let silence = (!settings.timeout.is_zero()).then_some(settings.timeout);
-    let pings = (settings.server_ping && !settings.interval.is_zero()).then_some(settings.interval);
+    let (silence, pings) = (settings.silence(), settings.pings());
     let patience = Patience {
         silence,
         stall: silence.unwrap_or(STALL),

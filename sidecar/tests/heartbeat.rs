@@ -260,15 +260,17 @@ async fn a_client_that_takes_nothing_is_ended() {
 /// A slow line: its pings are in time, and it takes what it is sent.
 #[tokio::test]
 async fn a_slow_download_is_life() {
-    for (pings, interval) in [("false", "30s"), ("true", "700ms")] {
+    for pings in ["false", "true"] {
         let mut app = App::start().await;
-        let gateway = Launch::for_app(&app)
+        let mut launch = Launch::for_app(&app)
             .set("heartbeat.timeout", "1s")
-            .set("heartbeat.serverPing", pings)
-            .set("heartbeat.interval", interval)
-            .set("limits.outbox", "16Mi")
-            .start()
-            .await;
+            .set("limits.outbox", "16Mi");
+        if pings == "true" {
+            launch = launch
+                .set("heartbeat.serverPing", pings)
+                .set("heartbeat.interval", "700ms");
+        }
+        let gateway = launch.start().await;
         let mut raw = Raw::open_narrow(&gateway, &[]).await;
         let id = app.next_of("open").await.conn_id().to_owned();
         fill(&gateway, &id, 200).await;

@@ -21,6 +21,11 @@ pub trait Field: Sized {
     /// A secret may stand in its place: what was found there is never shown.
     const HIDDEN: bool = false;
     fn read(node: &Node) -> Option<Self>;
+    /// What is expected in place of this value, which was refused: where it can be seen, what was
+    /// probably meant.
+    fn expected(_refused: &Node) -> String {
+        Self::ALLOWED.to_owned()
+    }
     fn to_json(&self) -> Json;
 }
 
@@ -98,6 +103,10 @@ impl<T: Field> Field for Option<T> {
         } else {
             T::read(node).map(Some)
         }
+    }
+
+    fn expected(refused: &Node) -> String {
+        T::expected(refused)
     }
 
     fn to_json(&self) -> Json {
@@ -182,9 +191,36 @@ mod tests {
         check::<Duration>("0", "0s");
         check::<Duration>("1m30s", "1m30s");
         check::<Duration>("1.5", "1s500ms");
-        for wrong in ["-1", "soon", "30 parsecs", "1e300"] {
+        check::<Duration>("3600", "1h");
+        check::<Duration>("30000s", "8h20m");
+        check::<Duration>("30000ms", "30s");
+        for wrong in [
+            "-1",
+            "soon",
+            "30 parsecs",
+            "1e300",
+            "3601",
+            "'30000'",
+            "60000.0",
+        ] {
             refused::<Duration>(wrong);
         }
+    }
+
+    #[test]
+    fn a_bare_number_that_was_meant_as_milliseconds_is_refused_with_what_to_write() {
+        for (written, hint) in [
+            ("30000", "30s or 30000ms"),
+            ("'60000'", "1m or 60000ms"),
+            ("4500.0", "4s 500ms or 4500ms"),
+        ] {
+            let message = Option::<Interval>::expected(&node(written));
+            assert!(
+                message.ends_with(&format!("; was {hint} meant?")),
+                "{message}"
+            );
+        }
+        assert_eq!(Duration::expected(&node("soon")), Duration::ALLOWED);
     }
 
     #[test]

@@ -207,6 +207,7 @@ impl WebSocket {
         let port = required::<AppPort>(stanza, "port", &path_of("port"), report);
         let mut settings = Settings::default();
         settings.read(stanza, path, "", report);
+        settings.check(stanza, path, report);
         let secrets = settings.secrets();
         let Settings {
             gateway,
@@ -265,6 +266,7 @@ pub fn gateway_options(
     }
     let mut settings = Settings::default();
     settings.read(&node, "", "", &mut report);
+    settings.check(&node, "", &mut report);
     for (what, _) in settings.secrets().iter() {
         let message = format!(
             "is mounted by the operator, and ignored here; expected the file in {}",
@@ -307,9 +309,9 @@ impl Settings {
             match self.set(&whole, node) {
                 Some(Ok(())) => self.warn(&whole, node, &path, report),
                 Some(Err(allowed)) if is_hidden(&whole) => {
-                    report.hidden_not_allowed(node, &path, allowed);
+                    report.hidden_not_allowed(node, &path, &allowed);
                 }
-                Some(Err(allowed)) => report.not_allowed(node, &path, allowed),
+                Some(Err(allowed)) => report.not_allowed(node, &path, &allowed),
                 None if is_group(&whole) && matches!(node.value, Value::Map(_) | Value::Null) => {
                     self.read(node, &path, &whole, report);
                 }
@@ -322,6 +324,21 @@ impl Settings {
         }
     }
 
+    /// What is right for itself and does not go together.
+    fn check(&self, map: &Node, path: &str, report: &mut Report) {
+        let heartbeat = &self.gateway.heartbeat;
+        let position = |key: &str| {
+            let found = key.split('.').try_fold(map, |node, name| node.get(name));
+            found.and_then(|node| node.position)
+        };
+        if let Some((key, message)) = heartbeat.contradiction() {
+            report.error(position(key), &settings::join(path, key), message);
+        }
+        if let Some((key, message)) = heartbeat.without_effect() {
+            report.warn(position(key), &settings::join(path, key), message);
+        }
+    }
+
     /// What is right and yet unwise.
     fn warn(&self, key: &str, node: &Node, path: &str, report: &mut Report) {
         if key == "identity.jwt.secret"
@@ -331,7 +348,7 @@ impl Settings {
         }
     }
 
-    fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>> {
+    fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), String>> {
         let below = |group| key.strip_prefix(group);
         self.gateway
             .set(key, node)

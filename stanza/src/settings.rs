@@ -5,6 +5,7 @@
 
 #[macro_use]
 mod group;
+mod heartbeat;
 mod limits;
 mod token;
 
@@ -25,6 +26,7 @@ use crate::secret::SecretRef;
 pub use crate::secret::Secret;
 use group::is_switch;
 pub use group::{Declaration, Group};
+pub use heartbeat::{Contradiction, Heartbeat};
 pub use limits::{CONNECTIONS, Limits};
 pub use token::KeySet;
 
@@ -43,22 +45,6 @@ group! {
         /// Messages whose `event`, else `type`, else first array element equals `type` are
         /// posted to that `url` as well.
         "types" types: Vec<MessageType> = Vec::new();
-    }
-}
-
-group! {
-    /// `heartbeat`: when a silent client counts as gone.
-    Heartbeat {
-        /// How often clients are expected to ping, and how often `serverPing` does.
-        "interval" interval: Duration = Duration::from_secs(30);
-        /// A client that has been silent for so long is closed with 4408, as is one that takes
-        /// nothing for so long while something waits for it. 0: silence is fine, and 75 s for the rest.
-        "timeout" timeout: Duration = Duration::from_secs(75);
-        /// Send WebSocket pings every interval; a client that does not answer one within an
-        /// interval of its being written, and takes nothing meanwhile, is cut off.
-        "serverPing" server_ping: bool = false;
-        /// Only `{"event":"ping"}` counts as life, as in the original Olares gateway; else any frame does.
-        "strict" strict: bool = false;
     }
 }
 
@@ -254,7 +240,7 @@ macro_rules! each_group {
 
 impl Gateway {
     /// Sets `heartbeat.timeout` and the like. `None`: the gateway has no such setting.
-    pub fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>> {
+    pub fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), String>> {
         let (prefix, name) = key.rsplit_once('.').unwrap_or(("", key));
         macro_rules! set {
             ($prefix:literal, $group:expr) => {

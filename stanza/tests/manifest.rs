@@ -78,10 +78,36 @@ fn every_error_is_reported_at_once() {
             "OlaresManifest.yaml:9:30: error: options.websocket.port: 40010 is not allowed here; \
              expected the app's port, 1 to 65535 (40010 to 40012 are the gateway's own)",
             "OlaresManifest.yaml:9:58: error: options.websocket.heartbeat.timeout: \"soon\" is not \
-             allowed here; expected a duration such as 30s, 500ms or 2m (a bare number is seconds)",
+             allowed here; expected a duration such as 30s, 500ms or 2m (a bare number is seconds, up to 3600)",
             "OlaresManifest.yaml:9:73: error: options.websocket.limits: 5 is not allowed here; \
              expected a map",
         ],
+    );
+}
+
+#[test]
+fn heartbeats_that_contradict_each_other_are_named_with_their_place() {
+    errors(
+        "  websocket: {url: /ws, port: 80, heartbeat: {serverPing: true, interval: 60s, timeout: 45s}}\n",
+        &[
+            "OlaresManifest.yaml:9:89: error: options.websocket.heartbeat.timeout: 45s is not more than \
+             heartbeat.interval (1m), so that a healthy client is closed before it is next asked; \
+             expected more, 0, or no heartbeat.timeout at all, which then follows the interval",
+        ],
+    );
+    errors(
+        "  websocket: {url: /ws, port: 80, heartbeat: {serverPing: true, interval: 30000}}\n",
+        &[
+            "OlaresManifest.yaml:9:75: error: options.websocket.heartbeat.interval: 30000 is not allowed \
+             here; expected a duration such as 30s, 500ms or 2m (a bare number is seconds, up to 3600); \
+             was 30s or 30000ms meant?",
+        ],
+    );
+    let manifest = read("  websocket: {url: /ws, port: 80, heartbeat: {interval: 20s}}\n");
+    assert_eq!(
+        manifest.warnings.to_string().trim_end(),
+        "OlaresManifest.yaml:9:57: warning: options.websocket.heartbeat.interval: has no effect without \
+         heartbeat.serverPing: true; how long a client may be silent is heartbeat.timeout"
     );
 }
 
@@ -177,7 +203,7 @@ fn text_that_is_no_yaml_has_a_place() {
 #[test]
 fn the_environment_carries_only_what_differs_and_reads_back() {
     let manifest = read(
-        "  websocket: {url: /ws, port: 80, heartbeat: {timeout: 0, interval: 30}, \
+        "  websocket: {url: /ws, port: 80, heartbeat: {timeout: 0}, callback: {timeout: 30}, \
          origins: ['https://a.example'], identity: {trustedProxies: [10.0.0.0/8]}, rollout: notify}\n",
     );
     let stanza = manifest.websocket.unwrap();

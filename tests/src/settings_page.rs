@@ -33,7 +33,7 @@ a flag counts more than a variable, a variable more than the chart of `ws-gatewa
 
 A value that is not allowed is an error that names the place and what is allowed, and nothing is \
 injected; a key that is none is a warning. Durations are `30s`, `500ms` or `2m` (a bare number is \
-seconds), sizes `64Ki` or `1Mi` (a bare number is bytes). `options.wsConfig` is an older spelling of \
+seconds, and at most 3600, as more was meant as milliseconds), sizes `64Ki` or `1Mi` (a bare number is bytes). `options.wsConfig` is an older spelling of \
 `options.websocket` and is read too.
 ";
 

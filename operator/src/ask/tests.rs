@@ -93,7 +93,8 @@ fn every_setting_can_be_written_beside_it() {
     assert!(app.warnings.is_empty(), "{}", app.warnings);
     assert_eq!(*port, Some(80));
     assert!(websocket.hold_app && websocket.gateway.heartbeat.server_ping);
-    assert_eq!(websocket.gateway.heartbeat.timeout.as_secs(), 420);
+    let silence = websocket.gateway.heartbeat.silence();
+    assert_eq!(silence, Some(std::time::Duration::from_mins(7)));
     let proxies = websocket.gateway.identity.trusted_proxies.as_ref();
     assert_eq!(proxies.map(Vec::len), Some(2));
     assert_eq!(websocket.gateway.routes.types.len(), 1);
@@ -131,7 +132,7 @@ fn what_is_wrong_is_said_in_the_words_of_who_wrote_it() {
         "AppManifest rooms/chat: error: Deployment/chat: error: annotation ws.olares.com/callback: is missing; expected \
          the app's port and path, as in 8888/ws/message\n\
          AppManifest rooms/chat: error: annotation ws.olares.com/heartbeat.timeout: \"soon\" is not allowed here; \
-         expected a duration such as 30s, 500ms or 2m (a bare number is seconds)",
+         expected a duration such as 30s, 500ms or 2m (a bare number is seconds, up to 3600)",
     );
     refused(
         &json!({"ws.olares.com/callback": "80/ws", "ws.olares.com/port": "80"}),

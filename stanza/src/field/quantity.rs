@@ -26,18 +26,33 @@ pub struct Leeway(pub Duration);
 // === impl Duration ===
 
 impl Field for Duration {
-    const ALLOWED: &'static str = "a duration such as 30s, 500ms or 2m (a bare number is seconds)";
+    const ALLOWED: &'static str =
+        "a duration such as 30s, 500ms or 2m (a bare number is seconds, up to 3600)";
 
     fn read(node: &Node) -> Option<Self> {
-        match &node.value {
-            Value::Integer(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
-            Value::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
-            Value::Text(text) => humantime::parse_duration(text.trim())
+        match bare_number(node) {
+            Some(seconds) => Duration::try_from_secs_f64(seconds)
                 .ok()
-                .or_else(|| text.trim().parse().ok().map(Duration::from_secs)),
-            _ => None,
+                .filter(|span| *span <= MAX_BARE),
+            None => humantime::parse_duration(node.as_text()?.trim())
+                .ok()
+                .filter(|span| *span <= MAX_DURATION),
         }
-        .filter(|span| *span <= MAX_DURATION)
+    }
+
+    fn expected(refused: &Node) -> String {
+        let probably = bare_number(refused)
+            .and_then(|number| Duration::try_from_secs_f64(number / 1000.0).ok())
+            .filter(|span| *span > MAX_BARE / 1000 && *span <= MAX_DURATION);
+        match probably {
+            Some(meant) => format!(
+                "{}; was {} or {}ms meant?",
+                Self::ALLOWED,
+                humantime::format_duration(meant),
+                meant.as_millis()
+            ),
+            None => Self::ALLOWED.to_owned(),
+        }
     }
 
     fn to_json(&self) -> Json {
@@ -46,6 +61,25 @@ impl Field for Duration {
                 .to_string()
                 .replace(' ', ""),
         )
+    }
+}
+
+/// Whoever writes a larger number without a unit means milliseconds, as JavaScript counts.
+const MAX_BARE: Duration = Duration::from_hours(1);
+
+/// A number of seconds, in the spellings that YAML, JSON, flags and variables have.
+fn bare_number(node: &Node) -> Option<f64> {
+    match &node.value {
+        // What is so large that it is rounded is refused anyway.
+        #[allow(clippy::cast_precision_loss, reason = "see above")]
+        Value::Integer(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
+        Value::Text(text) => text
+            .trim()
+            .parse()
+            .ok()
+            .filter(|number: &f64| number.is_finite()),
+        _ => None,
     }
 }
 
@@ -62,6 +96,13 @@ impl Field for Interval {
         (span >= Duration::from_millis(100)).then_some(Self(span))
     }
 
+    fn expected(refused: &Node) -> String {
+        match Duration::read(refused) {
+            Some(_) => Self::ALLOWED.to_owned(),
+            None => Duration::expected(refused),
+        }
+    }
+
     fn to_json(&self) -> Json {
         self.0.to_json()
     }
@@ -73,6 +114,13 @@ impl Field for Leeway {
     fn read(node: &Node) -> Option<Self> {
         let span = Duration::read(node)?;
         (span <= Duration::from_hours(1)).then_some(Self(span))
+    }
+
+    fn expected(refused: &Node) -> String {
+        match Duration::read(refused) {
+            Some(_) => Self::ALLOWED.to_owned(),
+            None => Duration::expected(refused),
+        }
     }
 
     fn to_json(&self) -> Json {

@@ -20,8 +20,8 @@ pub struct Declaration {
 /// Settings that stand together under one key of the stanza.
 pub trait Group: Default {
     const DECLARATIONS: &'static [Declaration];
-    /// `None`: no such key. `Some(Err(allowed))`: the value is wrong.
-    fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>>;
+    /// `None`: no such key. `Some(Err(expected))`: the value is wrong.
+    fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), String>>;
     /// The canonical value of a declared key.
     fn value(&self, key: &str) -> Json;
 }
@@ -56,11 +56,11 @@ macro_rules! group {
                 }, )+
             ];
 
-            fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), &'static str>> {
+            fn set(&mut self, key: &str, node: &Node) -> Option<Result<(), String>> {
                 match key {
                     $( $key => Some(match <$kind as Field>::read(node) {
                         Some(value) => { self.$field = value; Ok(()) }
-                        None => Err(<$kind as Field>::ALLOWED),
+                        None => Err(<$kind as Field>::expected(node)),
                     }), )+
                     _ => None,
                 }
