@@ -20,7 +20,13 @@ use crate::source::Document;
 /// The stanza within the document that is made of the annotations.
 const STANZA: &str = "options.websocket.";
 /// Our own notes on pods, which are no settings.
-const NOTES: [&str; 4] = [names::INJECTED, names::APP, names::ROLLOUT, names::INJECT];
+const NOTES: [&str; 5] = [
+    names::INJECTED,
+    names::APP,
+    names::HELD,
+    names::ROLLOUT,
+    names::INJECT,
+];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ask {

@@ -2,6 +2,7 @@
 
 mod container;
 pub mod hash;
+mod hold;
 mod patch;
 mod secrets;
 mod trust;
@@ -293,6 +294,7 @@ pub fn inject(
     injection: &Injection<'_>,
     rules: &Rules,
 ) {
+    hold::release(metadata, spec);
     let annotations = metadata.annotations.get_or_insert_default();
     let written = hash::written(&injection.hash).to_owned();
     annotations.insert(names::INJECTED.to_owned(), written);
@@ -328,7 +330,7 @@ pub fn inject(
         None => volumes.retain(|volume| volume.name != names::SECRETS_VOLUME),
     }
     if injection.websocket.hold_app {
-        container::hold_app(spec, injection.websocket);
+        hold::hold(metadata, spec, injection.websocket);
     }
 }
 
@@ -345,16 +347,21 @@ fn container_port(spec: &PodSpec, port: &IntOrString) -> Option<u16> {
     u16::try_from(number).ok()
 }
 
-/// Takes our gateway out of a template again.
+/// Takes our gateway out of a template again: what was injected is then as it was before.
 pub fn uninject(metadata: &mut ObjectMeta, spec: &mut PodSpec) {
+    hold::release(metadata, spec);
     if let Some(annotations) = metadata.annotations.as_mut() {
-        annotations.retain(|key, _| key != names::INJECTED && key != names::APP);
+        annotations.retain(|key, _| !names::ON_PODS.contains(&key.as_str()));
     }
     drop_gateway(Some(&mut spec.containers));
     drop_gateway(spec.init_containers.as_mut());
     if let Some(volumes) = spec.volumes.as_mut() {
         volumes.retain(|volume| !names::VOLUMES.contains(&volume.name.as_str()));
     }
+    // An empty list is none, as for the API server.
+    metadata.annotations.take_if(|all| all.is_empty());
+    spec.init_containers.take_if(|all| all.is_empty());
+    spec.volumes.take_if(|all| all.is_empty());
 }
 
 fn drop_gateway(containers: Option<&mut Vec<k8s_openapi::api::core::v1::Container>>) {

@@ -21,6 +21,10 @@ pub fn managed() -> BTreeMap<String, String> {
 pub const INJECTED: &str = "ws.olares.com/injected";
 /// On a pod: the AppManifest that the gateway was injected for.
 pub const APP: &str = "ws.olares.com/app";
+/// On a pod: the containers of the app that `drain.holdApp` gave a preStop sleep, with commas.
+pub const HELD: &str = "ws.olares.com/held";
+/// On a pod: every annotation of the gateway's.
+pub const ON_PODS: [&str; 3] = [INJECTED, APP, HELD];
 /// On a workload's pod template: a new value rolls the workload. (`ws.olares.com/rollout` is the
 /// setting `rollout`, beside the label below.)
 pub const ROLLOUT: &str = "ws.olares.com/rolled-for";

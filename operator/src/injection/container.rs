@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction,
-    Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSpec, Probe, ResourceRequirements,
-    SeccompProfile, SecurityContext, SleepAction, Volume, VolumeMount,
+    Lifecycle, LifecycleHandler, ObjectFieldSelector, Probe, ResourceRequirements,
+    SeccompProfile, SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value as Json;
@@ -21,9 +21,6 @@ use crate::names;
 const USER: i64 = 65532;
 /// Exec probes start a process on a node that may be busy: late is not dead.
 const PROBE_TIMEOUT: i32 = 5;
-/// Seconds that the app is held beside the time over which clients are sent away, for its
-/// close callbacks.
-const HOLD_MARGIN: u64 = 2;
 
 /// With `upstream` the gateway stands in front of that port of the app.
 pub(super) fn build(
@@ -80,24 +77,6 @@ pub(super) fn journal() -> Volume {
             size_limit: Some(Quantity(env::JOURNAL_SIZE.to_owned())),
         }),
         ..Volume::default()
-    }
-}
-
-/// Gives app containers that have no preStop hook a sleep, so that close callbacks find them.
-pub(super) fn hold_app(spec: &mut PodSpec, websocket: &WebSocket) {
-    let drain = &websocket.gateway.drain;
-    let seconds = drain.spread.min(drain.timeout).as_secs() + HOLD_MARGIN;
-    for container in &mut spec.containers {
-        if container.name == env::CONTAINER {
-            continue;
-        }
-        let lifecycle = container.lifecycle.get_or_insert_default();
-        lifecycle.pre_stop.get_or_insert_with(|| LifecycleHandler {
-            sleep: Some(SleepAction {
-                seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
-            }),
-            ..LifecycleHandler::default()
-        });
     }
 }
 

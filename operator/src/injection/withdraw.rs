@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::{Value as Json, json};
 use stanza::env;
 
-use super::annotation;
+use super::{annotation, hold};
 use crate::names;
 use crate::shape::containers;
 
@@ -19,7 +19,9 @@ pub fn withdrawal(pod: &Pod) -> Option<Patch> {
     if containers(spec).filter(|one| is_gateway(one)).count() < 2 {
         return None;
     }
-    let mut paths = Vec::new();
+    // Before anything moves up.
+    let mut paths = hold::paths(&pod.metadata, spec);
+    let sleeps = paths.len();
     let lists = [
         ("containers", Some(&spec.containers)),
         ("initContainers", spec.init_containers.as_ref()),
@@ -29,7 +31,7 @@ pub fn withdrawal(pod: &Pod) -> Option<Patch> {
         let found = items.and_then(|items| items.iter().position(ours));
         paths.extend(found.map(|index| format!("/spec/{list}/{index}")));
     }
-    if paths.is_empty() {
+    if paths.len() == sleeps {
         return None;
     }
     let volumes = spec.volumes.iter().flatten().enumerate();
@@ -39,7 +41,7 @@ pub fn withdrawal(pod: &Pod) -> Option<Patch> {
     places.reverse();
     paths.extend(places.iter().map(|index| format!("/spec/volumes/{index}")));
     let annotations = pod.metadata.annotations.iter().flatten();
-    let ours = annotations.filter(|(key, _)| [names::INJECTED, names::APP].contains(&key.as_str()));
+    let ours = annotations.filter(|(key, _)| names::ON_PODS.contains(&key.as_str()));
     paths.extend(ours.map(|(key, _)| annotation(key)));
     let removals: Json = paths
         .iter()

@@ -11,7 +11,7 @@ fn container() -> impl Strategy<Value = Json> {
     (
         "[a-z]{1,8}",
         proptest::option::of(1024u16..40000),
-        any::<bool>(),
+        0..5,
     )
         .prop_map(|(name, port, hook)| {
             let mut container = json!({"name": name, "image": "app:1"});
@@ -20,25 +20,37 @@ fn container() -> impl Strategy<Value = Json> {
             }
             // Of a Kubernetes that our types do not know yet.
             container["laterField"] = json!({"deep": [{"port": port}, null]});
-            if hook {
-                container["lifecycle"] = json!({"preStop": {"exec": {"command": ["sh"]}}});
+            match hook {
+                0 => container["lifecycle"] = json!({"preStop": {"exec": {"command": ["sh"]}}}),
+                1 => container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 3}}}),
+                2 => container["lifecycle"] = json!({"postStart": {"exec": {"command": ["sh"]}}}),
+                _ => {}
             }
             container
         })
 }
 
+/// As the API server demands.
+fn named_apart(mut containers: Vec<Json>) -> Vec<Json> {
+    for (index, container) in containers.iter_mut().enumerate() {
+        let name = container["name"].as_str().unwrap();
+        container["name"] = json!(format!("{name}{index}"));
+    }
+    containers
+}
+
 fn any_pod() -> impl Strategy<Value = Json> {
     let containers = proptest::collection::vec(container(), 1..4);
-    let inits = proptest::option::of(proptest::collection::vec(container(), 0..3));
-    let volumes = proptest::option::of(proptest::collection::vec("[a-z]{1,8}", 0..3));
+    let inits = proptest::option::of(proptest::collection::vec(container(), 1..3));
+    let volumes = proptest::option::of(proptest::collection::vec("[a-z]{1,8}", 1..3));
     let annotations = proptest::option::of(proptest::collection::btree_map(
         "[a-z]{1,8}",
         "[ -~]{0,8}",
-        0..3,
+        1..3,
     ));
     (containers, inits, volumes, annotations).prop_map(
         |(containers, inits, volumes, annotations)| {
-            let mut pod = pod_with("/spec/containers", json!(containers));
+            let mut pod = pod_with("/spec/containers", json!(named_apart(containers)));
             pod["laterField"] = json!(true);
             pod["spec"]["laterField"] = json!({"deep": [1, 2]});
             pod["metadata"]["laterField"] = json!("x");
@@ -97,6 +109,7 @@ proptest! {
         prop_assert_eq!(patched(&once, &websocket), once);
     }
 
+    /// But for the sleep of `drain.holdApp`, in those that have no preStop hook.
     #[test]
     fn the_patch_leaves_the_apps_containers_untouched(raw in any_pod(), websocket in any_stanza()) {
         let mut after = raw.clone();
@@ -108,14 +121,51 @@ proptest! {
             let (before, after) = (items(&raw, list), items(&after, list));
             prop_assert!(after.len() <= before.len() + 1);
             for (index, item) in before.iter().enumerate() {
-                let mut found = after[index].clone();
-                if hold && list == "containers" && item.get("lifecycle").is_none() {
-                    prop_assert!(found["lifecycle"]["preStop"]["sleep"]["seconds"].is_u64());
-                    found.as_object_mut().unwrap().remove("lifecycle");
+                let mut expected = item.clone();
+                if hold && list == "containers" && item["lifecycle"].get("preStop").is_none() {
+                    let sleep = json!({"sleep": after[index]["lifecycle"]["preStop"]["sleep"]});
+                    prop_assert!(sleep["sleep"]["seconds"].is_u64());
+                    expected["lifecycle"]["preStop"] = sleep;
                 }
-                prop_assert_eq!(item, &found);
+                prop_assert_eq!(&expected, &after[index]);
             }
         }
+    }
+
+    /// Of any stanza, also over one of before.
+    #[test]
+    fn taken_out_again_the_pod_is_as_it_was(raw in any_pod(), websocket in any_stanza(), second in any_stanza()) {
+        let before: Pod = serde_json::from_value(raw.clone()).unwrap();
+        let mut pod = injected(&raw, &websocket);
+        decide(&pod.clone(), &app(&second), |decision| {
+            if let Decision::Inject(injection) = decision {
+                injection::inject_pod(&mut pod, &injection, &rules());
+            }
+        });
+        injection::uninject(&mut pod.metadata, pod.spec.as_mut().unwrap());
+        prop_assert_eq!(pod, before);
+    }
+
+    /// Another webhook puts the platform's gateway in after ours.
+    #[test]
+    fn withdrawn_the_pod_is_as_it_was_beside_the_other_gateway(raw in any_pod(), websocket in any_stanza()) {
+        let other = json!({"name": "olares-ws-sidecar", "image": "beclab/ws:1"});
+        let with_other = |mut pod: Json| {
+            pod["spec"]["containers"].as_array_mut().unwrap().push(other.clone());
+            pod
+        };
+        let mut both = with_other(patched(&raw, &websocket));
+        let typed: Pod = serde_json::from_value(both.clone()).unwrap();
+        json_patch::patch(&mut both, &injection::withdrawal(&typed).unwrap()).unwrap();
+        // As the API server leaves it: empty lists and maps are none.
+        let plain = |raw: Json| serde_json::from_value::<Pod>(raw).map(|mut pod| {
+            pod.metadata.annotations.take_if(|all| all.is_empty());
+            let spec = pod.spec.as_mut().unwrap();
+            spec.volumes.take_if(|all| all.is_empty());
+            spec.init_containers.take_if(|all| all.is_empty());
+            pod
+        });
+        prop_assert_eq!(plain(both).unwrap(), plain(with_other(raw)).unwrap());
     }
 
     #[test]

@@ -81,9 +81,8 @@ fn they_go_when_the_stanza_names_them_no_more() {
 
     let mut bare: Pod = serde_json::from_value(with).unwrap();
     injection::uninject(&mut bare.metadata, bare.spec.as_mut().unwrap());
-    let bare = serde_json::to_value(bare).unwrap();
-    assert_eq!(bare["spec"]["volumes"], json!([]));
-    assert_eq!(bare["spec"]["containers"], pod()["spec"]["containers"]);
+    let before: Pod = serde_json::from_value(pod()).unwrap();
+    assert_eq!(bare, before);
 }
 
 /// Where another webhook brings a gateway of its own, ours goes with both of its volumes.
