@@ -22,7 +22,7 @@ use crate::certificate::entrances;
 use crate::cluster::{Facts, ServiceFacts};
 use crate::controller::Retarget;
 use crate::names;
-use crate::retarget::retarget;
+use crate::retarget::{disown, retarget};
 
 /// How long the operator's pods may take to end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -76,14 +76,19 @@ pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
     let services: Api<Service> = Api::all(client.clone());
     for service in services.list(&params).await.context("Services")? {
         let namespace = service.namespace().unwrap_or_default();
-        let Some(change) = ServiceFacts::read(service)
-            .as_ref()
-            .and_then(Retarget::back)
-        else {
+        let Some(facts) = ServiceFacts::read(service) else {
             continue;
         };
-        retarget(&Api::namespaced(client.clone(), &namespace), &change)
-            .await
+        let Some(change) = Retarget::back(&facts) else {
+            continue;
+        };
+        let services = Api::namespaced(client.clone(), &namespace);
+        let led = async {
+            retarget(&services, &change).await?;
+            // A write of before that broke off.
+            disown(&services, &change.service).await
+        };
+        led.await
             .with_context(|| format!("cannot retarget {} in {namespace}", change.service))?;
     }
     info!("every entrance leads to its app");

@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::callback::Transport;
 use crate::gateway::Gateway;
+use crate::metrics::AdminCall;
 use crate::reply::{Reply, json};
 
 /// Every path of the API begins so.
@@ -53,7 +54,7 @@ pub async fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, request: Request<Inc
     let status = result
         .as_ref()
         .map_or_else(|refusal| refusal.status, |_| StatusCode::OK);
-    gateway.metrics.admin(&call, status);
+    gateway.metrics.admin(AdminCall::of(&call), status);
     match result {
         Ok(reply) => reply,
         Err(refusal) => refuse(&refusal),

@@ -50,6 +50,18 @@ pub enum CallbackResult {
     InDoubt,
 }
 
+/// What an admin request asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminCall {
+    Send,
+    Close,
+    List,
+    /// No call of that name.
+    Unknown,
+    /// Whoever asked is not the app.
+    Refused,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageType {
     Json,
@@ -307,13 +319,8 @@ impl Metrics {
         gauge.set(usable.into());
     }
 
-    pub fn admin(&self, call: &str, status: StatusCode) {
-        let call = match call {
-            "send" => "send",
-            "close" => "close",
-            "list" => "list",
-            _ => "unknown",
-        };
+    pub fn admin(&self, call: AdminCall, status: StatusCode) {
+        let call = call.as_str();
         self.admin
             .get_or_create(&AdminLabels {
                 call: Word(call),
@@ -353,6 +360,28 @@ impl CallbackResult {
             Self::Timeout => "timeout",
             Self::NotDelivered => "not_delivered",
             Self::InDoubt => "in_doubt",
+        }
+    }
+}
+
+impl AdminCall {
+    /// By the last part of the path.
+    pub fn of(call: &str) -> Self {
+        match call {
+            "send" => Self::Send,
+            "close" => Self::Close,
+            "list" => Self::List,
+            _ => Self::Unknown,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Close => "close",
+            Self::List => "list",
+            Self::Unknown => "unknown",
+            Self::Refused => "refused",
         }
     }
 }

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use stanza::secret::SecretUse;
@@ -23,10 +23,11 @@ use crate::cli::{ProcessArgs, RunArgs};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
-use crate::journal::Journal;
+use crate::journal::{Journal, Orphan};
 use crate::proxy::{Border, Upstream};
 use crate::secret_file::{Lost, SecretFile};
 use crate::server::{Entrance, Server};
+use crate::upgrade::jwt::Keeper;
 use crate::upgrade::{Door, Verifier};
 use crate::{drain, expiry, heartbeat, logging, memory, recover, server};
 
@@ -63,7 +64,12 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     let border = Border::new(&config.settings, config.target.as_ref());
     let (signing_file, signer) = signing(args);
     let app = config.target.map(|target| {
-        let client = AppClient::new(target.port.get(), &config.settings.callback, signer);
+        let client = AppClient::new(
+            target.port.get(),
+            &config.settings.callback,
+            config.settings.limits.admin_body.limit(),
+            signer,
+        );
         (target, client)
     });
     let clients = listeners(args.listen, args.loopback)?;
@@ -117,29 +123,21 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         ));
     }
     close_idle(&server, &connections, &stop);
-    let background = tokio::spawn({
-        let (gateway, server) = (Arc::clone(&gateway), Arc::clone(&server));
-        async move {
-            if let Some(signer) = gateway.signer() {
-                signer.ready().await;
-            }
-            let keep = async {
-                if let Some(keeper) = keeper.flatten() {
-                    keeper.run(gateway.metrics.clone()).await;
-                }
-            };
-            let open = || server.open.store(true, Ordering::Release);
-            let recovery = recover::run(&gateway, orphans.unwrap_or_default(), open);
-            let silent = heartbeat::run(Arc::clone(&gateway));
-            let expired = expiry::run(Arc::clone(&gateway));
-            tokio::join!(recovery, silent, expired, keep);
-        }
-    });
+    let (for_gateway, for_server) = (Arc::clone(&gateway), Arc::clone(&server));
+    let orphans = orphans.unwrap_or_default();
+    let mut background = tokio::spawn(in_background(
+        for_gateway,
+        for_server,
+        keeper.flatten(),
+        orphans,
+    ));
 
     let mut signal = pin!(drain::requested());
     let ends_later = tokio::select! {
         heard = signal.as_mut() => heard.map(|()| false),
         () = server.drain.asked() => Ok(true),
+        // Without it nobody would be let in, or no silent client would ever end.
+        ended = &mut background => bail!("the gateway's background task ended: {ended:?}"),
     };
     let ends_later = ends_later.context(SIGNALS)?;
     // Until the last close is told the app may still use the admin API.
@@ -155,6 +153,28 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     connections.close();
     connections.wait().await;
     Ok(())
+}
+
+/// All that goes on beside connections; it never ends by itself.
+async fn in_background(
+    gateway: Arc<Gateway<AppClient>>,
+    server: Arc<Server>,
+    keeper: Option<Keeper>,
+    orphans: Vec<Orphan>,
+) {
+    if let Some(signer) = gateway.signer() {
+        signer.ready().await;
+    }
+    let keep = async {
+        if let Some(keeper) = keeper {
+            keeper.run(gateway.metrics.clone()).await;
+        }
+    };
+    let open = || server.open.store(true, Ordering::Release);
+    let recovery = recover::run(&gateway, orphans, open);
+    let silent = heartbeat::run(Arc::clone(&gateway));
+    let expired = expiry::run(Arc::clone(&gateway));
+    tokio::join!(recovery, silent, expired, keep);
 }
 
 fn signing(args: &ProcessArgs) -> (Option<SecretFile<SigningKey>>, Option<Signer>) {

@@ -27,6 +27,7 @@ use crate::admin::{self, guard};
 use crate::callback::client::AppClient;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
+use crate::metrics::AdminCall;
 use crate::ops;
 use crate::proxy::{ServerBody, Upstream};
 use crate::reply::{Reply, error};
@@ -206,7 +207,9 @@ impl Server {
         match allowed {
             Ok(()) => admin::serve(&self.gateway, request).await,
             Err(refusal) => {
-                self.gateway.metrics.admin("refused", refusal.status);
+                self.gateway
+                    .metrics
+                    .admin(AdminCall::Refused, refusal.status);
                 debug!(%peer, status = refusal.status.as_u16(), why = refusal.message, "admin call refused");
                 admin::refuse(&refusal)
             }

@@ -228,3 +228,36 @@ async fn a_broadcast_reaches_nobody_that_it_does_not_name() {
     assert_eq!(private.text().await, "\"everybody\"");
     assert_eq!(public.text().await, "\"everybody\"");
 }
+
+/// As long as an admin request may be, and not longer: `limits.adminBody`.
+#[tokio::test]
+async fn an_answer_has_the_size_of_an_admin_request() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("limits.adminBody", "1Ki")
+        .start()
+        .await;
+    let (mut client, _) = Client::open(&gateway, &mut app).await;
+    app.answer(|call| match call.json()["data"].as_u64() {
+        Some(1) => Answer::action(&json!({"reply": "x".repeat(2000)})),
+        _ => Answer::action(&json!({"reply": "short"})),
+    });
+    client.send("1").await;
+    client.send("2").await;
+    assert_eq!(client.text().await, "\"short\"");
+
+    let mut app = App::start().await;
+    let wide = Launch::for_app(&app)
+        .set("limits.adminBody", "32Mi")
+        .start()
+        .await;
+    let (mut client, _) = Client::open(&wide, &mut app).await;
+    let spaces = " ".repeat(17 << 20);
+    app.answer_messages(
+        Answer::ok()
+            .with_header("Content-Type", "application/vnd.olares.ws+json")
+            .with_body(&format!("{spaces}{{\"reply\": 1}}")),
+    );
+    client.send("1").await;
+    assert_eq!(client.text().await, "1");
+}

@@ -238,9 +238,6 @@ async fn a_trusted_proxys_client_has_no_other_spelling_either() {
 /// nginx passes the client's `Connection` on, as its documentation shows for WebSockets.
 #[tokio::test]
 async fn a_clients_connection_header_strips_nothing_that_the_edge_said() {
-    if !Nginx::is_there("a_clients_connection_header_strips_nothing_that_the_edge_said") {
-        return;
-    }
     let mut app = App::start().await;
     let gateway = in_front_of(&app)
         .set("identity.trustedProxies", "127.0.0.1")

@@ -118,6 +118,8 @@ async fn a_foreign_host_is_refused() {
         "0.0.0.0:40010",
     ];
     each_host_gets(gateway.clients, &foreign, 403).await;
+    let refused = r#"ws_gateway_admin_requests_total{call="refused",code="403"}"#;
+    assert_eq!(gateway.metric(refused).await, foreign.len() as u64);
     // No Host, two of them, and one that the request line contradicts.
     for request in [
         format!("GET {LIST} HTTP/1.1\r\n\r\n"),
@@ -392,9 +394,6 @@ async fn through_a_reverse_proxy_in_the_pod() {
 
 #[tokio::test]
 async fn through_nginx_in_the_pod() {
-    if !Nginx::is_there("through_nginx_in_the_pod") {
-        return;
-    }
     let app = App::start().await;
     let gateway = Gateway::start(&app).await;
     let guarded = Launch::for_app(&app)

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use http::StatusCode;
 use stanza::secret::SecretUse;
-use ws_gateway::metrics::Metrics;
+use ws_gateway::metrics::{AdminCall, Metrics};
 use ws_gateway::ws::CloseReason;
 
 #[test]
@@ -17,7 +17,7 @@ fn the_page_lists_every_metric_and_its_type() {
     // What has labels is exported once it was counted.
     metrics.refused("limit");
     metrics.closed(&CloseReason::Vanished);
-    metrics.admin("send", StatusCode::OK);
+    metrics.admin(AdminCall::Send, StatusCode::OK);
     metrics.secret_usable(SecretUse::AdminToken, true);
     metrics.token("valid");
     metrics.keys_read(true);

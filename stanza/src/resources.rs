@@ -46,11 +46,13 @@ fn is_quantity(node: &Node) -> bool {
                         | "G"
                         | "T"
                         | "P"
+                        | "E"
                         | "Ki"
                         | "Mi"
                         | "Gi"
                         | "Ti"
                         | "Pi"
+                        | "Ei"
                 )
         }
         _ => false,
@@ -70,6 +72,17 @@ mod tests {
         assert!(accepted(
             "{requests: {cpu: 10m, memory: 16Mi}, limits: {cpu: 0.5}}"
         ));
+        for suffix in [
+            "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei",
+        ] {
+            assert!(
+                accepted(&format!("{{limits: {{memory: 1{suffix}}}}}")),
+                "{suffix}"
+            );
+        }
+        // Exponents, as Kubernetes spells them too.
+        assert!(accepted("{limits: {memory: 1e3, cpu: '1E3'}}"));
+        assert!(!accepted("{limits: {memory: 1Xi}}"));
         assert!(!accepted("{request: {cpu: 10m}}"));
         assert!(!accepted("{requests: {cpu: fast}}"));
         assert!(!accepted("{requests: [cpu]}"));

@@ -18,6 +18,7 @@ use crate::api::AppManifest;
 use crate::app::App;
 use crate::ask::Ask;
 use crate::names;
+use crate::retarget;
 use crate::shape::{Shape, Workload, WorkloadKind};
 
 impl Facts for App {
@@ -45,6 +46,8 @@ pub struct ServiceFacts {
     pub headless: bool,
     /// What we noted when we led its port to the gateway.
     pub routed: Option<Routed>,
+    /// We are among the owners of its fields: a write of ours broke off between its two halves.
+    pub held: bool,
     pub reach: Reach,
 }
 
@@ -121,6 +124,7 @@ impl Facts for ServiceFacts {
             .map(|owner| owner.uid.clone())
             .collect();
         let routed = Routed::read(object.annotations());
+        let held = retarget::holds(object.managed_fields());
         let spec = object.spec.unwrap_or_default();
         let reach = Reach::read(&spec);
         let ports = spec.ports.unwrap_or_default().into_iter().map(|port| Port {
@@ -140,6 +144,7 @@ impl Facts for ServiceFacts {
             owners,
             headless: spec.cluster_ip.as_deref() == Some("None"),
             routed,
+            held,
             reach,
         })
     }

@@ -20,7 +20,7 @@ use crate::cluster::chain;
 use crate::events::Notice;
 use crate::names;
 use crate::reason::Reason;
-use crate::retarget::retarget;
+use crate::retarget::{disown, retarget};
 use crate::shape::{Workload, WorkloadKind};
 
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +77,13 @@ pub(super) async fn apply(controller: &Controller, mut plan: Plan) -> Applied {
         });
     }
     plan.steps = steps;
+    for name in &plan.held {
+        let services = Api::namespaced(controller.client.clone(), &plan.id.namespace);
+        if let Err(source) = disown(&services, name).await {
+            let name = name.clone();
+            failed.get_or_insert(Error::Service { name, source });
+        }
+    }
     Applied {
         plan,
         routed,

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) route: Route,
     /// Services whose port leads to the app itself again, before anything is rolled.
     pub(super) returns: Vec<Retarget>,
+    /// Services whose fields we own, as a write of ours broke off.
+    pub(super) held: Vec<String>,
     /// Companion Services to delete.
     pub(super) leftovers: Vec<String>,
     /// When to look again although nothing happened.
@@ -124,6 +126,8 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         _ => None,
     };
     let returns = entrance::returns(&validated, kept);
+    let held = validated.services.iter().filter(|service| service.held);
+    let held = held.map(|service| service.name.clone()).collect();
     Plan {
         id: validated.id,
         app: validated.app,
@@ -136,6 +140,7 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         expose,
         route,
         returns,
+        held,
         leftovers,
         again,
     }

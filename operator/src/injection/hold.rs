@@ -56,7 +56,8 @@ pub(super) fn release(metadata: &mut ObjectMeta, spec: &mut PodSpec) {
 pub(super) fn paths(metadata: &ObjectMeta, spec: &PodSpec) -> Vec<String> {
     let path = |index: usize| {
         let lifecycle = spec.containers[index].lifecycle.as_ref();
-        let more = lifecycle.is_some_and(|one| one.post_start.is_some() || one.stop_signal.is_some());
+        let more =
+            lifecycle.is_some_and(|one| one.post_start.is_some() || one.stop_signal.is_some());
         let hook = if more { "/preStop" } else { "" };
         format!("/spec/containers/{index}/lifecycle{hook}")
     };
@@ -70,7 +71,10 @@ fn held(metadata: &ObjectMeta, spec: &PodSpec) -> Vec<usize> {
         return Vec::new();
     };
     let sleeps = |container: &Container| {
-        let hook = container.lifecycle.as_ref().and_then(|all| all.pre_stop.as_ref());
+        let hook = container
+            .lifecycle
+            .as_ref()
+            .and_then(|all| all.pre_stop.as_ref());
         hook.is_some_and(|hook| hook.sleep.is_some())
     };
     let containers = spec.containers.iter().enumerate();

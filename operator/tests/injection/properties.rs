@@ -8,26 +8,21 @@ use ws_operator::injection::{self, Decision};
 use crate::support::{app, decide, injected, patched, pod_with, rules};
 
 fn container() -> impl Strategy<Value = Json> {
-    (
-        "[a-z]{1,8}",
-        proptest::option::of(1024u16..40000),
-        0..5,
-    )
-        .prop_map(|(name, port, hook)| {
-            let mut container = json!({"name": name, "image": "app:1"});
-            if let Some(port) = port {
-                container["ports"] = json!([{"containerPort": port}]);
-            }
-            // Of a Kubernetes that our types do not know yet.
-            container["laterField"] = json!({"deep": [{"port": port}, null]});
-            match hook {
-                0 => container["lifecycle"] = json!({"preStop": {"exec": {"command": ["sh"]}}}),
-                1 => container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 3}}}),
-                2 => container["lifecycle"] = json!({"postStart": {"exec": {"command": ["sh"]}}}),
-                _ => {}
-            }
-            container
-        })
+    ("[a-z]{1,8}", proptest::option::of(1024u16..40000), 0..5).prop_map(|(name, port, hook)| {
+        let mut container = json!({"name": name, "image": "app:1"});
+        if let Some(port) = port {
+            container["ports"] = json!([{"containerPort": port}]);
+        }
+        // Of a Kubernetes that our types do not know yet.
+        container["laterField"] = json!({"deep": [{"port": port}, null]});
+        match hook {
+            0 => container["lifecycle"] = json!({"preStop": {"exec": {"command": ["sh"]}}}),
+            1 => container["lifecycle"] = json!({"preStop": {"sleep": {"seconds": 3}}}),
+            2 => container["lifecycle"] = json!({"postStart": {"exec": {"command": ["sh"]}}}),
+            _ => {}
+        }
+        container
+    })
 }
 
 /// As the API server demands.

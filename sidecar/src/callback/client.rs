@@ -43,6 +43,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 pub struct AppClient {
     port: u16,
     timeout: Duration,
+    /// Bytes of an answer's body.
+    max_answer: usize,
     /// `None`: callbacks are not signed.
     signer: Option<Signer>,
     fast: Semaphore,
@@ -73,7 +75,8 @@ pub struct Fetched {
 }
 
 impl AppClient {
-    pub fn new(port: u16, settings: &Callback, signer: Option<Signer>) -> Self {
+    /// An answer that is longer than `max_answer` acts on nothing.
+    pub fn new(port: u16, settings: &Callback, max_answer: usize, signer: Option<Signer>) -> Self {
         let places = |setting: NonZeroU32| (setting.get() as usize).min(Semaphore::MAX_PERMITS);
         let all = places(settings.concurrency);
         let asking = places(settings.auth_concurrency);
@@ -81,6 +84,7 @@ impl AppClient {
         Self {
             port,
             timeout: settings.timeout,
+            max_answer,
             signer,
             fast: Semaphore::new(FAST.min(all)),
             all: Semaphore::new(all),
@@ -125,7 +129,8 @@ impl AppClient {
             Some((connection, rested)) => (connection, Some(rested)),
             None => (self.connect().await?, None),
         };
-        let response = match connection.exchange(&request, want).await {
+        let answered = connection.exchange(&request, want, self.max_answer).await;
+        let response = match answered {
             Ok(response) => response,
             Err(error) => {
                 if let Some(rested) = rested.filter(|_| matches!(error, SendError::InDoubt(_))) {

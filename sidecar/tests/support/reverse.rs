@@ -33,18 +33,6 @@ pub struct Nginx {
 }
 
 impl Nginx {
-    /// Whether this machine has it; if not, says which test it skips.
-    pub fn is_there(test: &str) -> bool {
-        let there = std::process::Command::new("nginx")
-            .arg("-v")
-            .output()
-            .is_ok();
-        if !there {
-            eprintln!("SKIPPED {test}: no nginx here; install nginx-light");
-        }
-        there
-    }
-
     pub async fn start(upstream: SocketAddr, headers: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
@@ -67,7 +55,7 @@ impl Nginx {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .unwrap();
+            .expect("nginx, of nginx-light (`make test` installs it)");
         eventually("nginx", async || TcpStream::connect(address).await.ok()).await;
         Self {
             address,

@@ -122,7 +122,25 @@ async fn in_front_of(namespace: &Namespace, target: &str) -> Result<()> {
     namespace.apply(&text.replace("targetPort: http", target))?;
     // Services do not find the names of an init container's ports.
     is_fronted_at(namespace, "40010").await?;
+    gives_its_fields_back(namespace).await?;
     ask(&address(namespace).await?).await
+}
+
+/// A write of the operator that broke off between its halves leaves it among the owners.
+async fn gives_its_fields_back(namespace: &Namespace) -> Result<()> {
+    let services = namespace.api::<Service>();
+    let half = json!({"metadata": {"labels": {"half": "done"}}});
+    let params = PatchParams {
+        field_manager: Some("ws-operator".to_owned()),
+        ..PatchParams::default()
+    };
+    services.patch(app::APP, &params, &Patch::Merge(half)).await?;
+    until("the fields without an owner", || async {
+        let service = services.get(app::APP).await?;
+        let owners = serde_json::to_string(&service.metadata.managed_fields)?;
+        Ok(Look::when(!owners.contains("ws-operator"), (), owners))
+    })
+    .await
 }
 
 /// The operator says so, the Service is so and still its author's, and a client is served through it.

@@ -42,9 +42,10 @@ impl AppConnection {
         &mut self,
         request: &Request<'_>,
         want: Want,
+        limit: usize,
     ) -> Result<Response, SendError> {
         self.write(request).await?;
-        let mut reader = Reader::new(want);
+        let mut reader = Reader::new(want, limit);
         match self.read(&mut reader).await {
             Ok(()) => Ok(reader.finish()),
             Err(error) => Err(SendError::InDoubt(error.to_string())),

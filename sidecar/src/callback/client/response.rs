@@ -34,6 +34,7 @@ pub(super) struct Response {
 #[derive(Debug)]
 pub(super) struct Reader {
     want: Want,
+    limit: usize,
     /// Bytes that are not a whole head, or not a whole chunk.
     pending: Vec<u8>,
     head: Option<Head>,
@@ -46,14 +47,14 @@ pub(super) struct Reader {
 pub(super) struct Malformed(pub &'static str);
 
 const MAX_HEAD: usize = 64 << 10;
-/// An answer that acts may be as large as an admin request; any other is read, up to the same
-/// size, so that its connection can be used again.
-const MAX_BODY: usize = 16 << 20;
 
 impl Reader {
-    pub(super) fn new(want: Want) -> Self {
+    /// An answer that acts may have `limit` bytes, as an admin request (`limits.adminBody`); any
+    /// other is read, up to the same size, so that its connection can be used again.
+    pub(super) fn new(want: Want, limit: usize) -> Self {
         Self {
             want,
+            limit,
             pending: Vec::new(),
             head: None,
             body: Vec::new(),
@@ -146,7 +147,7 @@ impl Reader {
                 }
                 return Ok(true);
             }
-            if size > MAX_BODY {
+            if size > self.limit {
                 self.give_up();
                 return Ok(true);
             }
@@ -165,7 +166,7 @@ impl Reader {
     /// Keeps or counts a piece of the body; whether it has become too long to go on.
     fn take(&mut self, piece: &[u8]) -> bool {
         self.seen += piece.len();
-        if self.seen > MAX_BODY {
+        if self.seen > self.limit {
             self.give_up();
             return true;
         }
@@ -201,7 +202,7 @@ mod tests {
     #[track_caller]
     fn read(text: &str) -> (u16, String, bool) {
         let read = |piece: usize| {
-            let mut reader = Reader::new(Want::Everything);
+            let mut reader = Reader::new(Want::Everything, 16 << 20);
             let mut whole = false;
             for part in text.as_bytes().chunks(piece) {
                 assert!(!whole, "whole before its end");
@@ -240,7 +241,7 @@ mod tests {
     #[test]
     fn only_an_answer_that_acts_is_kept() {
         let kept = |content_type: &str| {
-            let mut reader = Reader::new(Want::Actions);
+            let mut reader = Reader::new(Want::Actions, 16 << 20);
             let text = format!(
                 "HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nContent-Length: 2\r\n\r\n{{}}"
             );
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn bytes_behind_the_answer_spoil_the_connection() {
-        let mut reader = Reader::new(Want::Actions);
+        let mut reader = Reader::new(Want::Actions, 16 << 20);
         assert!(
             reader
                 .feed(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nHTTP")
@@ -264,11 +265,11 @@ mod tests {
 
     #[test]
     fn an_endless_answer_is_given_up() {
-        let mut reader = Reader::new(Want::Everything);
+        let mut reader = Reader::new(Want::Everything, 16 << 20);
         reader.feed(b"HTTP/1.1 200 OK\r\n\r\n").unwrap();
         let piece = vec![0; 1 << 20];
         let pieces = (0..100).position(|_| reader.feed(&piece).unwrap());
-        assert_eq!(pieces, Some(MAX_BODY >> 20));
+        assert_eq!(pieces, Some(16));
         assert_eq!(reader.finish().body, None);
     }
 
@@ -279,7 +280,9 @@ mod tests {
             "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         ] {
             assert!(
-                Reader::new(Want::Actions).feed(text.as_bytes()).is_err(),
+                Reader::new(Want::Actions, 16 << 20)
+                    .feed(text.as_bytes())
+                    .is_err(),
                 "{text}"
             );
         }

@@ -172,6 +172,7 @@ pub(super) fn entrance() -> ServiceFacts {
         entrance: None,
         owners: Vec::new(),
         headless: false,
+        held: false,
         routed: None,
         reach: Reach::default(),
     }
