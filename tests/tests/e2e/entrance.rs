@@ -12,7 +12,8 @@ use e2e::command::run;
 use e2e::wait::{Look, until};
 use e2e::{app, chart, manifest};
 use k8s_openapi::api::core::v1::Service;
-use serde_json::Value as Json;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -134,7 +135,9 @@ async fn gives_its_fields_back(namespace: &Namespace) -> Result<()> {
         field_manager: Some("ws-operator".to_owned()),
         ..PatchParams::default()
     };
-    services.patch(app::APP, &params, &Patch::Merge(half)).await?;
+    services
+        .patch(app::APP, &params, &Patch::Merge(half))
+        .await?;
     until("the fields without an owner", || async {
         let service = services.get(app::APP).await?;
         let owners = serde_json::to_string(&service.metadata.managed_fields)?;
