@@ -37,6 +37,9 @@ pub(crate) struct RunArgs {
     /// The gateway's program
     #[arg(long, value_name = "FILE", default_value = "target/release/ws-gateway")]
     pub gateway: PathBuf,
+    /// Another build of the gateway, measured in turn with it as the peer ws-gateway-before
+    #[arg(long, value_name = "FILE")]
+    pub before: Option<PathBuf>,
     /// Where peers are installed [default: ~/.cache/ws-operator/bench]
     #[arg(long, value_name = "DIR", env = "WS_CACHE")]
     pub cache: Option<PathBuf>,

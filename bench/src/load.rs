@@ -128,16 +128,15 @@ impl Load {
     pub(crate) fn suits(self, peer: Peer) -> bool {
         match self {
             Self::Proxy => peer.proxies(),
+            // In the benchmark's own process, so of this build alone.
             Self::Sessions(_) => peer == Peer::Gateway,
             Self::Codec => matches!(peer, Peer::Gateway | Peer::Tungstenite),
             Self::RoundTrip(_) | Self::SlowHandler => peer.takes_callbacks(),
             Self::Churn | Self::Storm(_) | Self::Stalled(_) => {
-                matches!(peer, Peer::Gateway | Peer::NodeWs | Peer::Midway)
+                peer.is_gateway() || matches!(peer, Peer::NodeWs | Peer::Midway)
             }
             // What it grows by is of interest for the gateway; the peers are there at one size.
-            Self::Heartbeat(count) => {
-                peer == Peer::Gateway || peer == Peer::NodeWs && count == 19_000
-            }
+            Self::Heartbeat(count) => peer.is_gateway() || peer == Peer::NodeWs && count == 19_000,
             Self::Idle(_) | Self::FanOut(_) => peer.holds_sockets() && peer != Peer::Pushpin,
         }
     }

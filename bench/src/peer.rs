@@ -21,6 +21,8 @@ use crate::process::Server;
 pub(crate) struct Setup {
     pub server_core: usize,
     pub gateway: PathBuf,
+    /// Another build of it.
+    pub before: Option<PathBuf>,
     /// Where peers are installed.
     pub cache: PathBuf,
 }
@@ -28,6 +30,8 @@ pub(crate) struct Setup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Peer {
     Gateway,
+    /// Another build of the gateway, such as the last release's.
+    Before,
     NodeWs,
     Midway,
     Pushpin,
@@ -47,8 +51,9 @@ pub(crate) enum Role {
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Gateway,
+        Self::Before,
         Self::NodeWs,
         Self::Midway,
         Self::Pushpin,
@@ -62,6 +67,7 @@ impl Peer {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Gateway => "ws-gateway",
+            Self::Before => "ws-gateway-before",
             Self::NodeWs => "node-ws",
             Self::Midway => "midway",
             Self::Pushpin => "pushpin",
@@ -81,7 +87,7 @@ impl Peer {
     pub(crate) fn takes_callbacks(self) -> bool {
         matches!(
             self,
-            Self::Gateway | Self::NodeWs | Self::Midway | Self::Pushpin
+            Self::Gateway | Self::Before | Self::NodeWs | Self::Midway | Self::Pushpin
         )
     }
 
@@ -92,22 +98,28 @@ impl Peer {
 
     /// Whether it is compared as a reverse proxy.
     pub(crate) fn proxies(self) -> bool {
-        matches!(self, Self::Gateway | Self::Nginx | Self::Envoy)
+        matches!(
+            self,
+            Self::Gateway | Self::Before | Self::Nginx | Self::Envoy
+        )
+    }
+
+    /// Whether it is the gateway, in this build or in another.
+    pub(crate) fn is_gateway(self) -> bool {
+        matches!(self, Self::Gateway | Self::Before)
     }
 
     /// Installs what is missing; the error says why the peer is left out.
     pub(crate) fn prepare(self, setup: &Setup) -> anyhow::Result<()> {
         match self {
-            Self::Gateway if !setup.gateway.is_file() => {
-                bail!("{} is not built", setup.gateway.display())
-            }
+            Self::Gateway | Self::Before => gateway::prepare(gateway::program(self, setup)?),
             Self::NodeWs => node::install_ws(setup),
             Self::Midway => node::install_midway(setup),
             Self::Pushpin => debian::install("pushpin", &["/usr/bin/pushpin", "/usr/bin/zurl"]),
             Self::Nchan => debian::install("libnginx-mod-nchan", &[nginx::NCHAN]),
             Self::Nginx => debian::install("nginx-light", &[nginx::PROGRAM]),
             Self::Envoy => envoy::install(setup),
-            Self::Gateway | Self::Tungstenite | Self::Floor => Ok(()),
+            Self::Tungstenite | Self::Floor => Ok(()),
         }
     }
 
@@ -121,8 +133,9 @@ impl Peer {
         let mut server = Server::new(setup.server_core)?;
         let app = engine.io.app_port()?;
         engine.io.target = match self {
-            Self::Gateway if role == Role::Proxy => gateway::start_proxy(setup, &mut server, app),
-            Self::Gateway => gateway::start(setup, &mut server, app),
+            Self::Gateway | Self::Before => {
+                gateway::start(gateway::program(self, setup)?, &mut server, app, role)
+            }
             Self::NodeWs => node::start_ws(setup, &mut server, app),
             Self::Midway => node::start_midway(setup, &mut server, app),
             Self::Pushpin => pushpin::start(&mut server, app),

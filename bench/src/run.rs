@@ -60,6 +60,7 @@ pub(crate) fn main(args: &RunArgs) -> anyhow::Result<()> {
     let setup = Setup {
         server_core,
         gateway: std::path::absolute(&args.gateway)?,
+        before: args.before.as_ref().map(std::path::absolute).transpose()?,
         cache: cache(args)?,
     };
     let pace = Pace {
@@ -159,7 +160,8 @@ fn chosen_loads(args: &RunArgs) -> anyhow::Result<Vec<Load>> {
 
 fn chosen_peers(args: &RunArgs) -> anyhow::Result<Vec<Peer>> {
     if args.peers.is_empty() {
-        return Ok(Peer::ALL.to_vec());
+        let there = |peer: &Peer| *peer != Peer::Before || args.before.is_some();
+        return Ok(Peer::ALL.into_iter().filter(there).collect());
     }
     let named =
         |name: &String| Peer::named(name).with_context(|| format!("there is no peer {name}"));
@@ -169,6 +171,7 @@ fn chosen_peers(args: &RunArgs) -> anyhow::Result<Vec<Peer>> {
         .map(named)
         .collect::<anyhow::Result<_>>()?;
     peers.push(Peer::Gateway);
+    peers.extend(args.before.is_some().then_some(Peer::Before));
     peers.sort_unstable();
     peers.dedup();
     Ok(peers)
