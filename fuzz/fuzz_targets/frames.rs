@@ -33,7 +33,7 @@ fn decode(stream: &[u8], cut: usize) -> Vec<Vec<u8>> {
             match frame {
                 Frame::Text(text) => {
                     assert!(text.len() <= LIMIT);
-                    classify(std::str::from_utf8(&text).expect("text is UTF-8"));
+                    classify(std::str::from_utf8(&text).expect("text is UTF-8"), true);
                     seen.push(text.to_vec());
                 }
                 Frame::Binary(bytes) => {

@@ -48,8 +48,9 @@ pub async fn serve<T: Transport>(gateway: &Arc<Gateway<T>>, request: Request<Inc
         .uri()
         .path()
         .strip_prefix(PREFIX)
-        .unwrap_or_default()
-        .to_owned();
+        .unwrap_or_default();
+    // The original's router took a slash more.
+    let call = call.strip_suffix('/').unwrap_or(call).to_owned();
     let result = dispatch(gateway, &call, request).await;
     let status = result
         .as_ref()

@@ -1,10 +1,11 @@
 //! The end: clients are sent away, the app hears of every close, then the program ends.
 //!
-//! It begins with SIGTERM. A native sidecar gets that only after the app is gone, so there a
+//! It begins with SIGTERM; a person's Ctrl-C ends at once. A native sidecar gets that only after the app is gone, so there a
 //! preStop hook (`ws-gateway drain`) asks for it before.
 
 pub(crate) mod command;
 
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,17 @@ impl Drain {
     pub(crate) fn ended(&self, left: usize) {
         self.left.send_replace(Some(left));
     }
+}
+
+/// Waits for Ctrl-C on a terminal: whoever sits there does not want to wait for clients.
+/// Elsewhere SIGINT is a supervisor's, and means what SIGTERM does.
+pub(crate) async fn interrupted() -> std::io::Result<()> {
+    if !std::io::stdin().is_terminal() {
+        return std::future::pending().await;
+    }
+    signal(SignalKind::interrupt())?.recv().await;
+    info!("interrupted: ending at once; SIGTERM sends clients away first");
+    Ok(())
 }
 
 /// Waits for SIGTERM or SIGINT.

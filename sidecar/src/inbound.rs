@@ -10,31 +10,42 @@ use serde_json::value::RawValue;
 pub enum Inbound<'a> {
     /// `{"event":"ping",…}` in any spelling.
     Ping,
-    /// JSON, with the type by which `types` tells messages apart.
-    Json { kind: Option<Cow<'a, str>> },
+    /// JSON, with the texts by which `types` tells messages apart.
+    Json {
+        event: Option<Cow<'a, str>>,
+        kind: Option<Cow<'a, str>>,
+    },
     /// Not JSON.
     Text,
 }
 
-pub fn classify(text: &str) -> Inbound<'_> {
+/// With `pings`; else a ping is a message like any other.
+pub fn classify(text: &str, pings: bool) -> Inbound<'_> {
     let first = text.bytes().find(|byte| !byte.is_ascii_whitespace());
     let parsed = match first {
         Some(b'{' | b'[') => serde_json::from_str::<Head<'_>>(text),
         _ => serde_json::from_str::<IgnoredAny>(text).map(|_| Head::default()),
     };
     match parsed {
-        Ok(head) if head.event.as_deref() == Some("ping") => Inbound::Ping,
+        Ok(head) if pings && head.event.as_deref() == Some(PING) => Inbound::Ping,
         Ok(head) => Inbound::Json {
-            kind: head.event.or(head.kind),
+            event: head.event,
+            kind: head.kind,
         },
         // A key with half a surrogate pair is no text of ours, but the message is JSON.
-        Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => Inbound::Json { kind: None },
+        Err(_) if serde_json::from_str::<IgnoredAny>(text).is_ok() => Inbound::Json {
+            event: None,
+            kind: None,
+        },
         Err(_) => Inbound::Text,
     }
 }
 
-/// The parts of a message that say what it is: `event`, else `type`, else the first element of
-/// an array (BigClown: `["topic", payload]`).
+/// The `event` that is a ping.
+pub const PING: &str = "ping";
+
+/// The parts of a message that say what it is: `event` and `type`, or the first element of an
+/// array (BigClown: `["topic", payload]`).
 #[derive(Default)]
 struct Head<'a> {
     event: Option<Cow<'a, str>>,
@@ -116,14 +127,17 @@ mod tests {
     use super::*;
 
     #[track_caller]
+    fn kinds(text: &str, event: Option<&str>, kind: Option<&str>) {
+        let expected = Inbound::Json {
+            event: event.map(Cow::Borrowed),
+            kind: kind.map(Cow::Borrowed),
+        };
+        assert_eq!(classify(text, true), expected, "{text}");
+    }
+
+    #[track_caller]
     fn kind(text: &str, expected: Option<&str>) {
-        assert_eq!(
-            classify(text),
-            Inbound::Json {
-                kind: expected.map(Cow::Borrowed)
-            },
-            "{text}"
-        );
+        kinds(text, None, expected);
     }
 
     #[test]
@@ -134,13 +148,20 @@ mod tests {
             "{\n\"event\":\"ping\"}",
             r#"{"event":"other","event":"ping"}"#,
         ] {
-            assert_eq!(classify(ping), Inbound::Ping, "{ping}");
+            assert_eq!(classify(ping, true), Inbound::Ping, "{ping}");
+            let left_alone = Inbound::Json {
+                event: Some(Cow::Borrowed(PING)),
+                kind: None,
+            };
+            assert_eq!(classify(ping, false), left_alone, "{ping}");
         }
     }
 
     #[test]
     fn anything_else_is_a_message() {
-        kind(r#"{"event":"pingpong"}"#, Some("pingpong"));
+        kinds(r#"{"event":"pingpong"}"#, Some("pingpong"), None);
+        kinds(r#"{"type":"t","event":"e"}"#, Some("e"), Some("t"));
+        kind(r#"{"type":"ping"}"#, Some("ping"));
         kind(r#"{"data":{"event":"ping"}}"#, None);
         kind(r#"{"event":5,"type":"t"}"#, Some("t"));
         kind(
@@ -173,7 +194,7 @@ mod tests {
             "'x'",
             "NaN",
         ] {
-            assert_eq!(classify(text), Inbound::Text, "{text}");
+            assert_eq!(classify(text, true), Inbound::Text, "{text}");
         }
     }
 

@@ -37,7 +37,7 @@ pub(crate) fn main(args: &RunArgs, given: &[(String, String)]) -> anyhow::Result
     start(Config::from_args(args, given)?, &args.process)
 }
 
-/// Runs until SIGTERM.
+/// Runs until SIGTERM, or Ctrl-C.
 pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     logging::start(args)?;
     for warning in &config.warnings {
@@ -54,7 +54,13 @@ pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
-    runtime.block_on(run(config, args))
+    runtime.block_on(async {
+        tokio::select! {
+            biased;
+            interrupted = drain::interrupted() => interrupted.context(SIGNALS),
+            ended = run(config, args) => ended,
+        }
+    })
 }
 
 async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {

@@ -271,19 +271,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
 
     /// `None` for a ping, which is answered here.
     fn text(&self, text: &str, now: u64) -> Option<ClientMessage> {
-        match inbound::classify(text) {
+        let settings = &self.gateway.settings;
+        match inbound::classify(text, settings.heartbeat.json_ping) {
             Inbound::Ping => {
                 self.gateway.metrics.received(MessageType::Ping, text.len());
                 self.connection.seen(now);
                 self.answer(Pong::Text);
                 None
             }
-            Inbound::Json { kind } => {
-                let wanted = !self.gateway.settings.routes.types.is_empty();
-                let kind = kind.filter(|_| wanted).map(|kind| kind.as_ref().into());
+            Inbound::Json { event, kind } => {
+                if event.as_deref() == Some(inbound::PING) {
+                    self.connection.seen(now);
+                }
+                let wanted = !settings.routes.types.is_empty();
+                let kinds = event.iter().chain(&kind).filter(|_| wanted);
                 Some(ClientMessage::Json {
                     raw: text.into(),
-                    kind,
+                    kinds: kinds.map(|kind| kind.as_ref().into()).collect(),
                 })
             }
             Inbound::Text => Some(ClientMessage::Text(text.into())),

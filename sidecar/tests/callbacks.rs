@@ -193,7 +193,7 @@ async fn event_ids_and_traces() {
 #[tokio::test]
 async fn messages_of_a_type_go_to_its_path_as_well() {
     let mut app = App::start().await;
-    let types = "[{type: chat, url: /on/chat}, {type: relay/-/set, url: /on/relay}, {type: chat, url: /on/audit}]";
+    let types = "[{type: chat, url: /on/chat}, {type: relay/-/set, url: /on/relay}, {type: chat, url: /on/audit}, {type: relay/*, url: /on/relays}, {type: 'push/#', url: /on/push}]";
     let gateway = Launch::for_app(&app).set("types", types).start().await;
     let (mut client, _) = Client::open(&gateway, &mut app).await;
     let cases = [
@@ -207,9 +207,21 @@ async fn messages_of_a_type_go_to_its_path_as_well() {
         ),
         (
             r#"["relay/-/set", {"state": false}]"#,
-            &["/ws/message", "/on/relay"],
+            &["/ws/message", "/on/relay", "/on/relays"],
         ),
-        (r#"{"event":"other","type":"chat"}"#, &["/ws/message"]),
+        (
+            r#"{"event":"other","type":"chat"}"#,
+            &["/ws/message", "/on/chat", "/on/audit"],
+        ),
+        (
+            r#"["relay/i2c0-3b/set", {}]"#,
+            &["/ws/message", "/on/relays"],
+        ),
+        (
+            r#"{"event":"push/1","type":"relay/"}"#,
+            &["/ws/message", "/on/relays", "/on/push"],
+        ),
+        (r#"["relay"]"#, &["/ws/message"]),
         (
             r#"{"event":5,"type":"chat"}"#,
             &["/ws/message", "/on/chat", "/on/audit"],

@@ -8,8 +8,10 @@ mod support;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use support::{App, Client, free_port, http};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -114,4 +116,56 @@ async fn only_pages_of_this_machine() {
     let opened = Dev::start(&app, &["--origins=https://app.example"]).await;
     let page = [("Origin", "https://app.example")];
     assert_eq!(opened.upgrade(Ipv4Addr::LOCALHOST.into(), &page).await, 101);
+}
+
+/// An app that goes on keeps the gateway for `drain.timeout` (20 s): not whoever sits there.
+#[tokio::test]
+async fn ctrl_c_on_a_terminal_ends_at_once() {
+    let app = App::start().await;
+    let chart = tempfile::tempdir().unwrap();
+    let manifest = "entrances: []\noptions: {websocket: {url: /ws/message, port: PORT}}\n";
+    let manifest = manifest.replace("PORT", &app.port().to_string());
+    let file = chart.path().join("OlaresManifest.yaml");
+    std::fs::write(&file, manifest).unwrap();
+    let program = env!("CARGO_BIN_EXE_ws-gateway");
+    let dev = format!("{program} dev {}", file.display());
+    let run = format!("{program} run --port={} --url=/ws/message", app.port());
+    for command in [dev, run] {
+        let ports = [free_port(), free_port()];
+        let command = format!(
+            "{command} --listen=127.0.0.1:{} --ops-listen=127.0.0.1:{} --pod-ip=127.0.0.1 --upstream-port={}",
+            ports[0],
+            ports[1],
+            app.port()
+        );
+        // util-linux' script gives it a terminal of its own, and takes its input for typing.
+        let mut terminal = Command::new("script")
+            .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let to = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        support::eventually("the gateway", async || {
+            let answer = http::try_call(to(ports[1]), "GET", "/readyz", &[], b"").await;
+            (answer.ok()?.status == 200).then_some(())
+        })
+        .await;
+        let _client = Client::to(to(ports[0]), "/ws", &[]).await;
+        let typed = Instant::now();
+        let mut keyboard = terminal.stdin.take().unwrap();
+        keyboard.write_all(b"\x03").await.unwrap();
+        let ended = support::soon("its end", terminal.wait()).await.unwrap();
+        let took = typed.elapsed();
+        let mut screen = String::new();
+        let output = terminal.stdout.as_mut().unwrap();
+        output.read_to_string(&mut screen).await.unwrap();
+        assert!(ended.success(), "{command}: {screen}");
+        assert!(screen.contains("ending at once"), "{command}: {screen}");
+        assert!(
+            took < Duration::from_secs(10),
+            "{command}: {took:?}\n{screen}"
+        );
+    }
 }

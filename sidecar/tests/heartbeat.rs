@@ -134,6 +134,30 @@ async fn server_pings_keep_who_answers() {
     assert!(app.calls_of("close").is_empty());
 }
 
+/// Apps that have an `{"event":"ping"}` of their own.
+#[tokio::test]
+async fn an_apps_own_ping_can_be_left_alone() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("heartbeat.jsonPing", "false")
+        .set("types", "[{type: ping, url: /on/ping}]")
+        .start()
+        .await;
+    let (mut client, _) = Client::open(&gateway, &mut app).await;
+    client.send(r#"{"event":"ping","data":7}"#).await;
+    for path in ["/ws/message", "/on/ping"] {
+        let call = app.next_of("message").await;
+        assert_eq!(
+            (call.path.as_str(), &call.json()["data"]["data"]),
+            (path, &json!(7))
+        );
+    }
+    // The gateway says nothing in the app's place: what comes next is the app's.
+    app.answer_messages(Answer::action(&json!({"reply": "the app's"})));
+    client.send(r#"{"event":"ping"}"#).await;
+    assert_eq!(client.json().await, "the app's");
+}
+
 /// BigClown's clients never ping.
 #[tokio::test]
 async fn without_a_timeout_silence_is_fine() {

@@ -278,3 +278,28 @@ async fn a_name_in_the_url_is_not_vouched_for_by_a_cookie() {
     app.next().await;
     assert_eq!(app.next_of("open").await.field("user_name"), "");
 }
+
+/// Midway's `onWebSocketUpgrade` returns `false`; over HTTP that is a 200.
+#[tokio::test]
+async fn an_answer_that_is_false_lets_nobody_in() {
+    let app = App::start().await;
+    let gateway = guarded(&app).await;
+    for (body, status) in [
+        ("false", 403),
+        (" false\r\n", 403),
+        ("true", 101),
+        ("", 101),
+        (r#"{"ok":false}"#, 101),
+        ("\"false\"", 101),
+    ] {
+        on_hook(&app, Answer::status(200).with_body(body));
+        let answer = http::upgrade(gateway.clients, "/ws", &[]).await;
+        assert_eq!(answer.status, status, "{body:?}");
+    }
+    let log = gateway.log();
+    assert!(log.contains("the auth hook answered `false`"), "{log}");
+    assert!(
+        log.contains("/ws/auth") && log.contains("answer 403"),
+        "{log}"
+    );
+}

@@ -97,3 +97,45 @@ async fn the_list_in_pages() {
         assert!(answer.text().contains(&wrong[1..6]), "{}", answer.text());
     }
 }
+
+/// What apps of the original read beside the page's fields, and with a slash more.
+#[tokio::test]
+async fn tokens_and_tags_of_agents_are_listed_and_a_slash_more_is_the_call() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let headers = [("Cookie", "auth_token=t1"), ("User-Agent", "curl/8.0")];
+    let (mut client, _) = Client::open_with(&gateway, &mut app, "/ws", &headers).await;
+    let (_other, open) = Client::open_with(&gateway, &mut app, "/ws", &[]).await;
+    let prefix = "/tapr/ws/conn";
+    let list = http::get(gateway.clients, &format!("{prefix}/list/")).await;
+    let conns = &list.json()["data"][0]["conns"];
+    assert_eq!(
+        (&conns[0]["token"], &conns[0]["userAgentTag"]),
+        (&json!("t1"), &json!("299e8ec99a2920b1b3aa0b619e1565bd"))
+    );
+    assert_eq!(
+        (&conns[1]["token"], &conns[1]["userAgentTag"]),
+        (&open["token"], &json!(""))
+    );
+    for (call, body) in [
+        ("send", json!({"tokens": [conns[0]["token"]], "payload": 1})),
+        (
+            "close",
+            json!({"tokens": [conns[0]["token"]], "code": 4000}),
+        ),
+    ] {
+        let (path, body) = (format!("{prefix}/{call}/"), body.to_string());
+        let answer = http::call(gateway.clients, "POST", &path, &[], body.as_bytes()).await;
+        assert_eq!(
+            (answer.status, &answer.json()["data"]["matched"]),
+            (200, &json!(1)),
+            "{call}"
+        );
+    }
+    assert_eq!(client.text().await, "1");
+    assert_eq!(client.close_code().await, 4000);
+    for path in ["list//", "/list", ""] {
+        let answer = http::get(gateway.clients, &format!("{prefix}/{path}")).await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+}

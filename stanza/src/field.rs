@@ -12,7 +12,7 @@ use crate::node::{Node, Value};
 
 pub use origin::{Origin, OriginPattern};
 pub use quantity::{ByteSize, HeadSize, Interval, Leeway};
-pub use wire::{AppPort, CloseCode, HeaderName, HttpUrl, MessageType, UrlPath};
+pub use wire::{AppPort, CloseCode, HeaderName, HttpUrl, MessageType, TypePattern, UrlPath};
 
 /// A kind of value. `read` takes every spelling, `to_json` writes the canonical one.
 pub trait Field: Sized {

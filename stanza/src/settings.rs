@@ -42,8 +42,8 @@ group! {
         /// or `X-Forwarded-Host` of a trusted proxy). A client that sends no `Origin` header is no
         /// browser and is not held back.
         "origins" origins: Vec<OriginPattern> = Vec::new();
-        /// Messages whose `event`, else `type`, else first array element equals `type` are
-        /// posted to that `url` as well.
+        /// Messages whose `event`, `type` or first array element is `type` are posted to that
+        /// `url` as well; with `*` or `#` at its end it is how they begin.
         "types" types: Vec<MessageType> = Vec::new();
     }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use md5::{Digest as _, Md5};
 use serde_json::{Value as Json, json};
 
 use super::Refusal;
@@ -58,16 +59,20 @@ pub(super) fn serve<T: Transport>(
 }
 
 fn add(users: &mut BTreeMap<Arc<str>, User>, connection: &Connection) {
-    let (name, namespace, public) = connection.with_identity(|identity| {
+    let (name, namespace, public, token) = connection.with_identity(|identity| {
         (
             Arc::clone(&identity.user),
             identity.namespace.clone(),
             identity.token.is_public(),
+            identity.token.expose(),
         )
     });
+    let agent = connection.user_agent.as_deref().unwrap_or_default();
     let mut entry = json!({
         "id": connection.id.to_string(),
-        "userAgent": connection.user_agent.as_deref().unwrap_or_default(),
+        "token": token,
+        "userAgent": agent,
+        "userAgentTag": tag(agent),
         "access_public": public,
         "opened_at": humantime::format_rfc3339_millis(connection.opened_at()).to_string(),
     });
@@ -79,6 +84,14 @@ fn add(users: &mut BTreeMap<Arc<str>, User>, connection: &Connection) {
         user.public.push(entry.clone());
     }
     user.conns.push(entry);
+}
+
+/// As the original has it, whose apps tell browsers apart by it.
+fn tag(agent: &str) -> String {
+    if agent.is_empty() {
+        return String::new();
+    }
+    format!("{:x}", Md5::digest(agent))
 }
 
 impl User {

@@ -30,10 +30,10 @@ pub struct OpenRequest {
 /// A client's message, as it arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientMessage {
-    /// Text that is JSON, forwarded to the byte. `kind` is its type, where `types` asks for it.
+    /// Text that is JSON, forwarded to the byte. `kinds` are the texts that `types` may match, if there are any.
     Json {
         raw: Box<str>,
-        kind: Option<Box<str>>,
+        kinds: Box<[Box<str>]>,
     },
     Text(Box<str>),
     Binary(Box<[u8]>),
@@ -113,10 +113,10 @@ impl Event {
         Outgoing::new(target, connection.id, number, cookie, body)
     }
 
-    pub fn into_message_kind(self) -> Option<Box<str>> {
+    pub fn into_message_kinds(self) -> Box<[Box<str>]> {
         match self.kind {
-            EventKind::Message(ClientMessage::Json { kind, .. }) => kind,
-            _ => None,
+            EventKind::Message(ClientMessage::Json { kinds, .. }) => kinds,
+            _ => Box::default(),
         }
     }
 

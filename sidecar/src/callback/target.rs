@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use stanza::CallbackTarget;
-use stanza::field::{MessageType, UrlPath};
+use stanza::field::{MessageType, TypePattern, UrlPath};
 
 #[derive(Debug)]
 pub struct Target {
@@ -11,7 +11,7 @@ pub struct Target {
     /// The request line and the headers that all events share.
     pub start: Bytes,
     /// The same for the further paths of messages of a type.
-    types: Vec<(String, Bytes)>,
+    types: Vec<(TypePattern, Bytes)>,
 }
 
 impl Target {
@@ -22,14 +22,16 @@ impl Target {
             start: start(&target.path),
             types: types
                 .iter()
-                .map(|entry| (entry.name.clone(), start(&entry.url)))
+                .map(|entry| (entry.pattern.clone(), start(&entry.url)))
                 .collect(),
         }
     }
 
-    /// The paths that want messages of this type as well.
-    pub fn also<'a>(&'a self, kind: Option<&'a str>) -> impl Iterator<Item = &'a Bytes> {
-        let wanted = move |(name, _): &&(String, Bytes)| kind == Some(name);
+    /// The paths that want messages of one of these types as well.
+    pub fn also<'a>(&'a self, kinds: &'a [Box<str>]) -> impl Iterator<Item = &'a Bytes> {
+        let wanted = move |(pattern, _): &&(TypePattern, Bytes)| {
+            kinds.iter().any(|kind| pattern.matches(kind))
+        };
         self.types.iter().filter(wanted).map(|(_, start)| start)
     }
 }

@@ -241,9 +241,9 @@ impl Lane {
             .app
             .as_ref()
             .map(|app| event.outgoing(&app.target, connection));
-        let kind = event.into_message_kind();
+        let kinds = event.into_message_kinds();
         let cost = outgoing.as_ref().map_or(0, Outgoing::size) + MESSAGE_OVERHEAD;
-        let future = tell(connection.id, action, outgoing, kind, Arc::clone(gateway));
+        let future = tell(connection.id, action, outgoing, kinds, Arc::clone(gateway));
         self.held += cost;
         self.in_flight = Some(InFlight {
             action,
@@ -321,8 +321,8 @@ async fn tell_large<T: Transport>(
     let _place = gateway.large_body(cost).await;
     let app = gateway.app.as_ref();
     let outgoing = app.map(|app| event.outgoing(&app.target, &connection));
-    let (action, kind) = (event.kind.action(), event.into_message_kind());
-    tell(connection.id, action, outgoing, kind, Arc::clone(&gateway)).await
+    let (action, kinds) = (event.kind.action(), event.into_message_kinds());
+    tell(connection.id, action, outgoing, kinds, Arc::clone(&gateway)).await
 }
 
 /// Delivers one event, to the paths of `types` as well.
@@ -330,7 +330,7 @@ async fn tell<T: Transport>(
     id: ConnectionId,
     action: Action,
     outgoing: Option<Outgoing>,
-    kind: Option<Box<str>>,
+    kinds: Box<[Box<str>]>,
     gateway: Arc<Gateway<T>>,
 ) -> Outcome {
     let (Some(app), Some(outgoing)) = (&gateway.app, outgoing) else {
@@ -347,7 +347,7 @@ async fn tell<T: Transport>(
         Outcome::Delivered(actions) => actions,
         lost => return lost,
     };
-    for start in app.target.also(kind.as_deref()) {
+    for start in app.target.also(&kinds) {
         match deliver(&gateway, app, &outgoing.to_path(start), action).await {
             Outcome::Delivered(actions) => all = Actions::both(all, actions),
             lost => return lost,

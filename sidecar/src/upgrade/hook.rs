@@ -24,6 +24,8 @@ pub struct HookAnswer {
 
 /// Strangers cause it by knocking.
 static FAILED: LazyLock<Throttle> = LazyLock::new(Throttle::default);
+/// A handler that returns `false`, as Midway's `onWebSocketUpgrade`, says 200 over HTTP.
+static SAID_FALSE: LazyLock<Throttle> = LazyLock::new(Throttle::default);
 
 pub(super) async fn ask<B>(
     gateway: &Gateway<AppClient>,
@@ -55,6 +57,18 @@ pub(super) async fn ask<B>(
             }
         })?;
     if answer.status.is_success() {
+        if answer.body.trim_ascii() == b"false" {
+            if let Some(left_out) = SAID_FALSE.pass() {
+                warn!(
+                    path = path.as_str(),
+                    status = answer.status.as_u16(),
+                    left_out,
+                    "the auth hook answered `false` with a status that lets in; refused: answer 403 to say no"
+                );
+            }
+            let message = "the app does not let you in";
+            return Err(Refused::new("auth_denied", StatusCode::FORBIDDEN, message));
+        }
         return Ok(read(&answer.headers));
     }
     Err(Refused {

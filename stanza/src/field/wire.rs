@@ -29,9 +29,13 @@ pub struct HttpUrl(String);
 /// One entry of `types`: messages of this type are posted to this path as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageType {
-    pub name: String,
+    pub pattern: TypePattern,
     pub url: UrlPath,
 }
+
+/// What a message's type has to be: a text, or with `*` or `#` at its end how it begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypePattern(String);
 
 /// A WebSocket close code that a server may choose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,17 +201,29 @@ impl Field for MessageType {
 
     fn read(node: &Node) -> Option<Self> {
         let name = String::read(node.get("type")?).filter(|name| !name.is_empty())?;
+        let pattern = TypePattern(name);
         let known = node
             .entries()
             .all(|(key, _)| matches!(key.name.as_str(), "type" | "url"));
         known.then_some(Self {
-            name,
+            pattern,
             url: UrlPath::read(node.get("url")?)?,
         })
     }
 
     fn to_json(&self) -> Json {
-        serde_json::json!({"type": self.name, "url": self.url.as_str()})
+        serde_json::json!({"type": self.pattern.0, "url": self.url.as_str()})
+    }
+}
+
+// === impl TypePattern ===
+
+impl TypePattern {
+    pub fn matches(&self, kind: &str) -> bool {
+        match self.0.strip_suffix(['*', '#']) {
+            Some(beginning) => kind.starts_with(beginning),
+            None => kind == self.0,
+        }
     }
 }
 

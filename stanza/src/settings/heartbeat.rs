@@ -22,6 +22,9 @@ group! {
         "serverPing" server_ping: bool = false;
         /// Only `{"event":"ping"}` counts as life, as in the original Olares gateway; else any frame does.
         "strict" strict: bool = false;
+        /// Answer `{"event":"ping"}` in the app's place. `false`: it is a message like any other,
+        /// for apps that use it themselves.
+        "jsonPing" json_ping: bool = true;
     }
 }
 
@@ -95,6 +98,7 @@ mod tests {
             timeout: timeout.map(Duration::from_secs),
             server_ping,
             strict: false,
+            json_ping: true,
         }
     }
 
