@@ -1,11 +1,12 @@
 //! Events for the app: what they say (`event`), that they arrive once and in order
-//! (`delivery`), over which connections (`client`), signed or not (`signing`), and what the app's
-//! answer does (`answer`).
+//! (`delivery`), over which connections (`client`), signed or not (`signing`), what the app's
+//! answer does (`answer`), and what is said of one that does not (`refusal`).
 
 pub mod answer;
 pub mod client;
 pub mod delivery;
 pub mod event;
+mod refusal;
 pub mod signing;
 pub mod target;
 
@@ -29,10 +30,20 @@ pub trait Transport: Send + Sync + 'static {
 #[derive(Debug, Default)]
 pub struct Answer {
     pub status: StatusCode,
-    /// Set on a 503 that asks to come again.
+    /// Set on a 429 or 503 that asks to come again.
     pub retry_after: Option<Duration>,
     /// The body, where it is of the type that acts.
     pub action: Option<Bytes>,
+    /// What there is to tell of an answer that does not act.
+    pub beginning: Option<Box<Beginning>>,
+}
+
+/// The beginning of an answer that does not act.
+#[derive(Debug, Default)]
+pub struct Beginning {
+    /// Where a redirect leads.
+    pub location: Option<String>,
+    pub body: Vec<u8>,
 }
 
 /// Why there is no answer.

@@ -86,7 +86,11 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         .map(|_| listeners(args.admin_listen, args.loopback))
         .transpose()?;
 
-    let gateway = Arc::new(Gateway::new(config.settings, app, journal));
+    let mut gateway = Gateway::new(config.settings, app, journal);
+    if let (Some(app), Some(_)) = (&mut gateway.app, args.upstream_port) {
+        app.delivery.stay_on_path();
+    }
+    let gateway = Arc::new(gateway);
     let sessions = TaskTracker::new();
     let door = Arc::new(Door::new(Arc::clone(&gateway), verifier, sessions.clone()));
     let open = AtomicBool::new(false);

@@ -116,8 +116,9 @@ async fn talk(app: &mut App, client: &mut Client) {
         app.next_of("message").await;
     }
     for answer in [
-        Answer::status(500).with_body("hush"),
-        Answer::status(302).with_header("Location", "/hush"),
+        // Its first line is told, and no more.
+        Answer::status(500).with_body("sorry\nhush"),
+        Answer::status(302).with_header("Location", "/login?next=hush"),
         Answer::ok().after(std::time::Duration::from_secs(1)),
     ] {
         app.answer_messages(answer);

@@ -71,6 +71,18 @@ choice! {
 }
 
 choice! {
+    /// What a client hears of a message that the app refused.
+    OnError: "ignore, tell or close" {
+        /// Nothing.
+        Ignore = "ignore",
+        /// A frame of type `error` with the status.
+        Tell = "tell",
+        /// Its connection is closed.
+        Close = "close",
+    }
+}
+
+choice! {
     /// Where a request may carry a token.
     TokenPlace: "header, cookie, query or subprotocol, or a list of them" {
         /// `Authorization: Bearer`.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Map, Value as Json};
 
-use crate::choice::{Expose, Namespaces, Placement, Rollout, TokenPlace};
+use crate::choice::{Expose, Namespaces, OnError, Placement, Rollout, TokenPlace};
 use crate::field::{
     CloseCode, Field, HeaderName, HttpUrl, Interval, Leeway, MessageType, OriginPattern, UrlPath,
 };
@@ -57,6 +57,10 @@ group! {
         /// How long an event that provably did not arrive is sent again, with back-off;
         /// then the client is closed with 1013.
         "retryFor" retry_for: Duration = Duration::from_secs(10);
+        /// What a client hears when the app answers one of its events with an error: `ignore`
+        /// (nothing), `tell` (`{"type":"error","payload":{"status":…}}`) or `close` (1009 for a 413,
+        /// else 1011). An open that is answered 401 or 403 ends the connection in any case.
+        "onError" on_error: OnError = OnError::Ignore;
         /// How long a gateway that was killed keeps new clients waiting while the app hears of
         /// those that were cut off; what is left it hears beside them.
         "recoverFor" recover_for: Duration = Duration::from_secs(10);

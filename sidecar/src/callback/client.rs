@@ -208,6 +208,7 @@ impl Transport for AppClient {
             status: response.status,
             retry_after: response.retry_after,
             action: response.body,
+            beginning: response.beginning,
         })
     }
 }

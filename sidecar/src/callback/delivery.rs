@@ -5,9 +5,12 @@
 //! of a connection is the exception, as nobody is left who could be told: it is told again,
 //! under the same id, until the app has taken it.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use stanza::choice::Namespaces;
+use http::StatusCode;
+use stanza::choice::{Namespaces, OnError};
 use stanza::settings;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -16,10 +19,11 @@ use tracing::{debug, warn};
 
 use super::answer::{self, Actions};
 use super::event::{Action, Outgoing};
-use super::{Answer, SendError, Transport};
+use super::{Answer, SendError, Transport, refusal, target};
 use crate::identity::ConnectionId;
 use crate::metrics::{CallbackResult, Metrics};
 use crate::throttle::Throttle;
+use crate::ws::{CloseReason, Message};
 
 /// What became of an event.
 #[derive(Debug)]
@@ -38,6 +42,9 @@ pub struct Delivery<T> {
     transport: T,
     retry_for: Duration,
     namespaces: Namespaces,
+    on_error: OnError,
+    /// Only a path that nobody outside may post to is followed to.
+    stays_on_path: bool,
     /// For an end that is told again: one on which the app dies takes no other with it.
     alone: Semaphore,
     lines: Lines,
@@ -52,7 +59,21 @@ struct Lines {
     given_up: Throttle,
     error_status: Throttle,
     bad_action: Throttle,
+    /// What was said of which path: the first time it is said whatever else is.
+    once: Mutex<HashSet<(String, &'static str)>>,
 }
+
+impl Lines {
+    fn first(&self, path: &str, what: &'static str) -> bool {
+        /// An app may send its callbacks to a path of their own each.
+        const MOST: usize = 256;
+        let mut said = self.once.lock().unwrap_or_else(PoisonError::into_inner);
+        said.len() < MOST && said.insert((path.to_owned(), what))
+    }
+}
+
+/// How often an event may be sent elsewhere before that counts as an answer.
+const MOST_HOPS: usize = 5;
 
 impl<T: Transport> Delivery<T> {
     pub fn new(transport: T, settings: &settings::Gateway) -> Self {
@@ -60,9 +81,17 @@ impl<T: Transport> Delivery<T> {
             transport,
             retry_for: settings.callback.retry_for,
             namespaces: settings.identity.namespaces,
+            on_error: settings.callback.on_error,
+            stays_on_path: false,
             alone: Semaphore::new(1),
             lines: Lines::default(),
         }
+    }
+
+    /// From now on a redirect is followed only where it adds or takes a slash: no other path is
+    /// kept from those outside.
+    pub fn stay_on_path(&mut self) {
+        self.stays_on_path = true;
     }
 
     pub fn transport(&self) -> &T {
@@ -83,9 +112,12 @@ impl<T: Transport> Delivery<T> {
     ) -> Outcome {
         let until = Instant::now() + retry_for;
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE, 2);
+        let mut moved: Option<Outgoing> = None;
+        let mut hops = 0;
         loop {
             let started = Instant::now();
-            let result = self.transport.send(event).await;
+            let sent = moved.as_ref().unwrap_or(event);
+            let result = self.transport.send(sent).await;
             metrics.callback_seconds(action, started.elapsed());
             let (asked, why) = match result {
                 Ok(Answer {
@@ -93,21 +125,31 @@ impl<T: Transport> Delivery<T> {
                     retry_after: Some(pause),
                     ..
                 }) => (pause, format!("{status} with Retry-After")),
-                Ok(answer) => return Outcome::Delivered(self.accept(answer, action, metrics)),
+                Ok(answer) => {
+                    if hops < MOST_HOPS
+                        && let Some(next) = self.follow(&answer, event, sent)
+                    {
+                        hops += 1;
+                        moved = Some(next);
+                        continue;
+                    }
+                    let accepted = self.accept(answer, sent, action, metrics);
+                    return Outcome::Delivered(accepted);
+                }
                 Err(SendError::NotTaken(why)) => (Duration::ZERO, why),
                 Err(SendError::InDoubt(why)) => {
                     metrics.callback(action, CallbackResult::InDoubt);
                     if let Some(left_out) = self.lines.in_doubt.pass() {
-                        let action = action.as_str();
-                        warn!(action, why, left_out, "callback may not have arrived");
+                        let (action, url) = (action.as_str(), url(sent));
+                        warn!(action, url, why, left_out, "callback may not have arrived");
                     }
                     return Outcome::InDoubt;
                 }
                 Err(error @ SendError::Timeout(_)) => {
                     metrics.callback(action, CallbackResult::Timeout);
                     if let Some(left_out) = self.lines.timeout.pass() {
-                        let action = action.as_str();
-                        warn!(action, %error, left_out, "callback failed");
+                        let (action, url) = (action.as_str(), url(sent));
+                        warn!(action, url, %error, left_out, "callback failed");
                     }
                     return Outcome::Delivered(None);
                 }
@@ -116,11 +158,19 @@ impl<T: Transport> Delivery<T> {
             if left.is_zero() {
                 metrics.callback(action, CallbackResult::NotDelivered);
                 if let Some(left_out) = self.lines.not_delivered.pass() {
-                    let action = action.as_str();
-                    warn!(action, why, ?retry_for, left_out, "callback not delivered");
+                    let (action, url) = (action.as_str(), url(event));
+                    warn!(
+                        action,
+                        url,
+                        why,
+                        ?retry_for,
+                        left_out,
+                        "callback not delivered"
+                    );
                 }
                 return Outcome::NotDelivered;
             }
+            (moved, hops) = (None, 0);
             // On top of what the app asked for, as that may be no time at all.
             let pause = left.min(asked + backoff.next());
             metrics.callback_retry();
@@ -187,30 +237,122 @@ impl<T: Transport> Delivery<T> {
         telling.await
     }
 
-    fn accept(&self, answer: Answer, action: Action, metrics: &Metrics) -> Option<Box<Actions>> {
-        let name = action.as_str();
-        if !answer.status.is_success() {
-            metrics.callback(action, CallbackResult::ErrorStatus);
-            if let Some(left_out) = self.lines.error_status.pass() {
-                let status = answer.status.as_u16();
-                warn!(
-                    action = name,
-                    status, left_out, "the app answered a callback with an error"
-                );
-            }
+    /// The same event for where the app wants it.
+    fn follow(&self, answer: &Answer, event: &Outgoing, sent: &Outgoing) -> Option<Outgoing> {
+        let location = answer.beginning.as_ref()?.location.as_deref()?;
+        let to = refusal::redirected(answer.status, sent.start(), location)?;
+        let path = target::path(event.start());
+        if self.stays_on_path && !refusal::is_same_but_a_slash(path, &to) {
             return None;
         }
+        let from = refusal::shown(path);
+        if self.lines.first(&from, "moved") {
+            let (status, to) = (answer.status.as_u16(), refusal::shown(&to));
+            warn!(
+                url = url(sent),
+                status,
+                location = to,
+                "the app sends callbacks elsewhere, which takes a request more each time: set url to where it wants them"
+            );
+        }
+        Some(sent.to_path(&target::moved(sent.start(), &to)))
+    }
+
+    fn accept(
+        &self,
+        answer: Answer,
+        sent: &Outgoing,
+        action: Action,
+        metrics: &Metrics,
+    ) -> Option<Box<Actions>> {
+        if !answer.status.is_success() {
+            metrics.callback(action, CallbackResult::ErrorStatus);
+            self.tell_of_refusal(&answer, sent, action);
+            return self.refused(answer.status, action).map(Box::new);
+        }
         metrics.callback(action, CallbackResult::Ok);
-        match answer::parse(&answer.action?, self.namespaces) {
+        let Some(body) = answer.action else {
+            let beginning = answer.beginning.unwrap_or_default();
+            if let Some(hint) = refusal::looks_like_more(&beginning.body)
+                && self
+                    .lines
+                    .first(&refusal::shown(target::path(sent.start())), hint)
+            {
+                let (action, url) = (action.as_str(), url(sent));
+                warn!(action, url, "{hint}");
+            }
+            return None;
+        };
+        match answer::parse(&body, self.namespaces) {
             Ok(actions) => Some(Box::new(actions)),
             Err(error) => {
-                if let Some(left_out) = self.lines.bad_action.pass() {
-                    warn!(action = name, %error, left_out, "the app's action answer is ignored");
+                let first = self
+                    .lines
+                    .first(&refusal::shown(target::path(sent.start())), "answer");
+                if let Some(left_out) = self.lines.bad_action.pass().or(first.then_some(0)) {
+                    let (action, url) = (action.as_str(), url(sent));
+                    warn!(action, url, %error, left_out, "the app's action answer is ignored");
                 }
                 None
             }
         }
     }
+
+    fn tell_of_refusal(&self, answer: &Answer, sent: &Outgoing, action: Action) {
+        let beginning = answer.beginning.as_deref();
+        let location = beginning.and_then(|beginning| beginning.location.as_deref());
+        let hint = refusal::hint(answer.status, location);
+        let first = self
+            .lines
+            .first(&refusal::shown(target::path(sent.start())), hint);
+        if let Some(left_out) = self.lines.error_status.pass().or(first.then_some(0)) {
+            let (status, action) = (answer.status.as_u16(), action.as_str());
+            let location = location.map(refusal::shown);
+            let answer = beginning.map_or_else(String::new, |it| refusal::first_line(&it.body));
+            warn!(
+                action,
+                url = url(sent),
+                status,
+                location,
+                answer,
+                hint,
+                left_out,
+                "the app answered a callback with an error"
+            );
+        }
+    }
+
+    /// What a client hears of it.
+    fn refused(&self, status: StatusCode, action: Action) -> Option<Actions> {
+        let code = match (action, status.as_u16()) {
+            (Action::Open, 401) => 4401,
+            (Action::Open, 403) => 4403,
+            (Action::Close, _) => return None,
+            (_, status) => match self.on_error {
+                OnError::Ignore => return None,
+                OnError::Close if status == 413 => 1009,
+                OnError::Close => 1011,
+                OnError::Tell => {
+                    let frame =
+                        format!("{{\"type\":\"error\",\"payload\":{{\"status\":{status}}}}}");
+                    return Some(Actions {
+                        replies: vec![Message::text(&frame)],
+                        ..Actions::default()
+                    });
+                }
+            },
+        };
+        Some(Actions {
+            close: Some(CloseReason::Refused { code }),
+            ..Actions::default()
+        })
+    }
+}
+
+/// Where an event went, as it may be shown.
+fn url(sent: &Outgoing) -> String {
+    let path = refusal::shown(target::path(sent.start()));
+    format!("http://{}{path}", target::host(sent.start()))
 }
 
 /// Growing pauses with jitter.

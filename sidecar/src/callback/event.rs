@@ -227,6 +227,11 @@ impl Outgoing {
         }
     }
 
+    /// How its request begins.
+    pub(super) fn start(&self) -> &Bytes {
+        &self.start
+    }
+
     /// What is kept of it until it is told: the rest is the same for all events.
     pub fn size(&self) -> usize {
         self.headers.len() + self.body.len()

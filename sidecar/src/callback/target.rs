@@ -43,3 +43,23 @@ fn start(path: &UrlPath, target: &CallbackTarget) -> String {
         env!("CARGO_PKG_VERSION"),
     )
 }
+
+/// The path of a request that begins so, with its query.
+pub(super) fn path(start: &[u8]) -> &str {
+    let text = std::str::from_utf8(start).unwrap_or_default();
+    text.split(' ').nth(1).unwrap_or_default()
+}
+
+/// `localhost` and the port that a request goes to that begins so.
+pub(super) fn host(start: &[u8]) -> &str {
+    let text = std::str::from_utf8(start).unwrap_or_default();
+    let line = text.split("\r\n").nth(1).unwrap_or_default();
+    line.strip_prefix("Host: ").unwrap_or_default()
+}
+
+/// The same request for another path of the same app.
+pub(super) fn moved(start: &[u8], to: &str) -> Bytes {
+    let text = std::str::from_utf8(start).unwrap_or_default();
+    let (_, rest) = text.split_once(" HTTP/1.1").unwrap_or_default();
+    Bytes::from(format!("POST {to} HTTP/1.1{rest}"))
+}

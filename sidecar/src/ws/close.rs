@@ -26,6 +26,8 @@ pub enum CloseReason {
     RateLimit,
     /// The app answered the open callback with an error.
     OpenFailed,
+    /// The app answered an event with an error status, and the client is to hear so.
+    Refused { code: u16 },
     /// An event could not be delivered, or it is in doubt whether it was.
     AppUnreachable,
     /// The client reads slower than it is sent to.
@@ -42,7 +44,10 @@ pub enum CloseReason {
 impl CloseReason {
     pub fn code(&self) -> u16 {
         match self {
-            Self::Client { code, .. } | Self::App { code, .. } | Self::Shutdown { code } => *code,
+            Self::Client { code, .. }
+            | Self::App { code, .. }
+            | Self::Shutdown { code }
+            | Self::Refused { code } => *code,
             Self::Vanished => 1006,
             Self::Protocol(_) => 1002,
             Self::InvalidText => 1007,
@@ -65,7 +70,10 @@ impl CloseReason {
             Self::TooBig => "message too big",
             Self::Unfinished => "message not finished in time",
             Self::RateLimit => "too many messages",
-            Self::OpenFailed => "refused by the app",
+            Self::Refused { code: 4401 } => "the app asks for a login",
+            Self::Refused { code: 4403 } => "forbidden by the app",
+            Self::Refused { code: 1009 } => "message too big for the app",
+            Self::OpenFailed | Self::Refused { .. } => "refused by the app",
             Self::AppUnreachable => "app unreachable, try again",
             Self::SlowReader => "reading too slowly, try again",
             Self::Overloaded => "overloaded, try again",
@@ -87,6 +95,7 @@ impl CloseReason {
             Self::Unfinished => "unfinished",
             Self::RateLimit => "rate_limit",
             Self::OpenFailed => "open_failed",
+            Self::Refused { .. } => "refused",
             Self::AppUnreachable => "app_unreachable",
             Self::SlowReader => "slow_reader",
             Self::Overloaded => "overloaded",

@@ -139,6 +139,7 @@ impl App {
                 status: StatusCode::SERVICE_UNAVAILABLE,
                 retry_after,
                 action: None,
+                beginning: None,
             });
         }
         if self.chance(self.temper.doubt) {

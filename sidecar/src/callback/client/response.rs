@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use super::super::Beginning;
 use head::{Framing, Head};
 
 /// What of an answer is of interest.
@@ -27,6 +28,8 @@ pub(super) struct Response {
     /// How long the app keeps the connection, where it says so.
     pub keep_alive: Option<Duration>,
     pub body: Option<Bytes>,
+    /// Only of what does not act, where nothing but that is wanted.
+    pub beginning: Option<Box<Beginning>>,
     /// Whether the connection may be used again.
     pub reusable: bool,
 }
@@ -46,6 +49,8 @@ pub(super) struct Reader {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed(pub &'static str);
 
+/// Enough to see what an answer is that does not act.
+const BEGINNING: usize = 2 << 10;
 const MAX_HEAD: usize = 64 << 10;
 
 impl Reader {
@@ -170,8 +175,12 @@ impl Reader {
             self.give_up();
             return true;
         }
-        if self.head.as_ref().is_some_and(|head| head.keeps_body) {
-            self.body.extend_from_slice(piece);
+        if let Some(head) = &mut self.head {
+            if head.keeps_body {
+                self.body.extend_from_slice(piece);
+            } else if self.want == Want::Actions {
+                head.begin(piece);
+            }
         }
         false
     }

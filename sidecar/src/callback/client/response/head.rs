@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use super::{Malformed, Response, Want};
+use super::{BEGINNING, Malformed, Response, Want};
 use crate::app_pool;
 use crate::callback::answer;
 
@@ -94,8 +94,10 @@ impl Head {
                 response.keep_alive = app_pool::allowed(text());
             } else if is("content-type") {
                 keeps_body |= acts(text());
-            } else if is("retry-after") && response.status == StatusCode::SERVICE_UNAVAILABLE {
+            } else if is("retry-after") && asks_again(response.status) {
                 response.retry_after = retry_after(text());
+            } else if is("location") && response.status.is_redirection() {
+                response.beginning.get_or_insert_default().location = Some(text().to_owned());
             }
             if want == Want::Everything {
                 append(&mut response.headers, header);
@@ -120,6 +122,29 @@ impl Head {
             keeps_body,
         })
     }
+}
+
+impl Head {
+    /// Takes note of how the body begins. Of a success only what looks like more than that is.
+    pub(super) fn begin(&mut self, piece: &[u8]) {
+        let told = |byte: &u8| matches!(byte, b'{' | b'<');
+        let first = piece.iter().find(|byte| !byte.is_ascii_whitespace());
+        let begun = self.response.beginning.is_some();
+        if self.response.status.is_success() && !begun && !first.is_some_and(told) {
+            return;
+        }
+        let body = &mut self.response.beginning.get_or_insert_default().body;
+        let room = BEGINNING - body.len();
+        body.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+}
+
+/// RFC 6585 §4, RFC 9110 §15.6.4.
+fn asks_again(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+    )
 }
 
 fn append(headers: &mut HeaderMap, header: &httparse::Header<'_>) {
