@@ -26,6 +26,9 @@ pub mod trust;
 pub mod upgrade;
 pub mod ws;
 
+#[cfg(fuzzing)]
+pub mod fuzzing;
+
 mod app_pool;
 mod ask;
 mod connect;
@@ -35,6 +38,7 @@ mod expiry;
 mod healthcheck;
 mod hop_by_hop;
 mod latin1;
+mod listen;
 mod logging;
 mod memory;
 mod ops;

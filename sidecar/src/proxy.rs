@@ -7,6 +7,8 @@
 mod body;
 mod border;
 mod connection;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod relay;
 mod sniff;
 mod stream;

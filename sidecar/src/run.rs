@@ -1,13 +1,12 @@
 //! Wiring: settings, sockets, tasks, and their end.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
 use stanza::secret::SecretUse;
 use stanza::settings::{CONNECTIONS, Limits};
 use tokio::net::TcpListener;
@@ -24,6 +23,7 @@ use crate::config::Config;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
 use crate::journal::{Journal, Orphan};
+use crate::listen::listeners;
 use crate::proxy::{Border, Upstream};
 use crate::secret_file::{Lost, SecretFile};
 use crate::server::{Entrance, Server};
@@ -263,27 +263,6 @@ fn announce(
     Ok(())
 }
 
-/// With `loopback`: what asks for all addresses gets loopback's, of both families, as `localhost`
-/// may be either.
-fn listeners(address: SocketAddr, loopback: bool) -> anyhow::Result<Vec<TcpListener>> {
-    if !loopback || !address.ip().is_unspecified() {
-        return Ok(vec![bind(address)?]);
-    }
-    let on = |ip: IpAddr| bind(SocketAddr::new(ip, address.port()));
-    let mut all = vec![on(Ipv4Addr::LOCALHOST.into())?];
-    match on(Ipv6Addr::LOCALHOST.into()) {
-        Ok(listener) => all.push(listener),
-        Err(error) if taken(&error) => return Err(error),
-        Err(error) => warn!("{error:#}; localhost is 127.0.0.1 alone here"),
-    }
-    Ok(all)
-}
-
-fn taken(error: &anyhow::Error) -> bool {
-    let error = error.downcast_ref::<std::io::Error>();
-    error.is_some_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
-}
-
 /// A connection costs about 1.1 KB while it is idle; this leaves room for what waits for it and
 /// in the kernel, while it is opened and while others talk.
 const MEMORY_PER_CONNECTION: u64 = 25 << 10;
@@ -304,44 +283,6 @@ fn settle(limits: &mut Limits) {
         (None, None) => "there is no memory limit",
     };
     info!(connections, because, "limits.connections");
-}
-
-/// All addresses of both families where `[::]` is asked for; of IPv4 alone on a host without IPv6.
-fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    let any_v4 = SocketAddr::from(([0, 0, 0, 0], address.port()));
-    listen(address)
-        .or_else(|error| {
-            let no_v6 = address.ip() == Ipv6Addr::UNSPECIFIED
-                && error.kind() != std::io::ErrorKind::AddrInUse;
-            if no_v6 { listen(any_v4) } else { Err(error) }
-        })
-        .with_context(|| format!("cannot listen on {address}"))
-}
-
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    const BACKLOG: i32 = 4096;
-    /// Left to itself the kernel keeps up to 4 MB for a client that has stopped reading, which
-    /// counts against the pod's memory limit. This is what `limits.outbox` is about.
-    const SEND_BUFFER: usize = 128 << 10;
-    /// Left to itself the kernel keeps up to 6 MB of what an app does not read yet.
-    const RECEIVE_BUFFER: usize = 256 << 10;
-    /// What the kernel takes beyond what it has sent: more would wait there and not in
-    /// `limits.outbox`. What is under way does not count, so it slows nobody who reads.
-    const NOT_SENT: u32 = 16 << 10;
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_nonblocking(true)?;
-    socket.set_reuse_address(true)?;
-    // What is accepted inherits both.
-    socket.set_send_buffer_size(SEND_BUFFER)?;
-    socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
-    socket.set_tcp_notsent_lowat(NOT_SENT)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
 }
 
 /// A connection is a file descriptor; the soft limit is often far below what is allowed.

@@ -10,6 +10,7 @@ mod answered;
 mod lane;
 mod rate;
 mod socket;
+mod turns;
 mod unfinished;
 
 use std::pin::Pin;
@@ -31,6 +32,8 @@ use crate::ws::{self, CloseReason, Frame};
 use lane::Lane;
 use rate::Rate;
 use socket::{Read, Socket};
+use turns::Turn;
+pub use turns::Turns;
 
 pub struct Session<S, T: Transport> {
     gateway: Admission<T>,
@@ -46,6 +49,8 @@ pub struct Session<S, T: Transport> {
     registered: bool,
     /// A frame that cannot be; the connection ends once all that came before it is answered.
     broken: Option<Box<CloseReason>>,
+    /// It has sent without pause, and is read again when its turn comes.
+    turn: Option<Turn>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
@@ -87,6 +92,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             connection,
             registered: true,
             broken: None,
+            turn: None,
         });
         session.charge();
         session
@@ -156,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
 
     /// How many bytes were read; then there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Option<usize> {
-        if !self.socket.is_closing() && !self.may_read() {
+        if self.waits_for_turn() || (!self.socket.is_closing() && !self.may_read()) {
             self.socket.pause();
             return None;
         }
@@ -196,6 +202,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             self.connection.seen(self.gateway.now_ms());
         }
         self.socket.is_heeded(self.connection.is_unread())
+    }
+
+    fn waits_for_turn(&self) -> bool {
+        let turns = &self.gateway.turns;
+        self.turn.is_some_and(|turn| !turns.has_come(turn))
     }
 
     fn is_full(&self) -> bool {
@@ -385,14 +396,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Future for Session<S, T> {
             if self.socket.is_gone() && self.lane.is_done() {
                 return Poll::Ready(());
             }
+            if !self.waits_for_turn() {
+                self.end_turn();
+            }
             return Poll::Pending;
         }
-        context.waker().wake_by_ref();
+        if self.waits_for_turn() {
+            context.waker().wake_by_ref();
+        } else {
+            self.end_turn();
+            self.turn = Some(self.gateway.turns.ask(context.waker()));
+        }
         Poll::Pending
     }
 }
 
 impl<S, T: Transport> Session<S, T> {
+    fn end_turn(&mut self) {
+        if let Some(turn) = self.turn.take() {
+            self.gateway.turns.leave(turn);
+        }
+    }
+
     /// Whether it was still to be found.
     fn unregister(&mut self) -> bool {
         let registered = std::mem::replace(&mut self.registered, false);
@@ -405,6 +430,7 @@ impl<S, T: Transport> Session<S, T> {
 
 impl<S, T: Transport> Drop for Session<S, T> {
     fn drop(&mut self) {
+        self.end_turn();
         self.unregister();
         let budget = &self.gateway.budget;
         self.connection.shut(true, budget);

@@ -30,6 +30,8 @@ use connection::{AppConnection, Request};
 use response::{Response, Want};
 
 mod connection;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod response;
 
 /// For each question of the auth hook that is under way.

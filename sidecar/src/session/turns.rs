@@ -1,0 +1,115 @@
+//! Turns of clients who send without pause: a few of them have the threads at the same time, in
+//! the order in which they asked. So whoever speaks now and then waits for these few, and not for
+//! as many as there are floods.
+
+use std::collections::VecDeque;
+use std::num::NonZeroU64;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// Bounded by `limits.connections`: each waits for one turn at most.
+#[derive(Debug, Default)]
+pub struct Turns(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    under_way: usize,
+    /// How many have asked so far.
+    asked: u64,
+    /// `None`: it does not wait any more.
+    waiting: VecDeque<Option<Waker>>,
+}
+
+/// A place in the queue, to be given back by [`Turns::leave`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Turn(NonZeroU64);
+
+/// So many at the same time: enough that no thread is without work.
+const FEW: usize = 4;
+
+impl Turns {
+    /// Queues up; the task is woken when its turn has come.
+    pub(super) fn ask(&self, waker: &Waker) -> Turn {
+        let mut state = self.lock();
+        let turn = Turn(NonZeroU64::MIN.saturating_add(state.asked));
+        state.asked += 1;
+        state.waiting.push_back(Some(waker.clone()));
+        let next = state.admit();
+        drop(state);
+        next.inspect(Waker::wake_by_ref);
+        turn
+    }
+
+    pub(super) fn has_come(&self, turn: Turn) -> bool {
+        turn.0.get() < self.lock().first_waiting()
+    }
+
+    /// The turn is over, or it is not wanted any more.
+    pub(super) fn leave(&self, turn: Turn) {
+        let mut state = self.lock();
+        if let Some(place) = turn.0.get().checked_sub(state.first_waiting()) {
+            let place = usize::try_from(place).unwrap_or(usize::MAX);
+            if let Some(waiting) = state.waiting.get_mut(place) {
+                *waiting = None;
+            }
+            return;
+        }
+        state.under_way -= 1;
+        let next = state.admit();
+        drop(state);
+        next.inspect(Waker::wake_by_ref);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn first_waiting(&self) -> u64 {
+        1 + self.asked - self.waiting.len() as u64
+    }
+
+    /// Who is to be woken as its turn has come: one at most, as one place at most is free.
+    fn admit(&mut self) -> Option<Waker> {
+        while self.under_way < FEW {
+            if let Some(waker) = self.waiting.pop_front()? {
+                self.under_way += 1;
+                return Some(waker);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_at_once_and_in_order() {
+        let turns = Turns::default();
+        let all: Vec<_> = (0..10).map(|_| turns.ask(Waker::noop())).collect();
+        let come = || all.iter().filter(|turn| turns.has_come(**turn)).count();
+        assert_eq!(come(), FEW);
+        turns.leave(all[1]);
+        assert_eq!(come(), FEW + 1);
+        assert!(turns.has_come(all[FEW]));
+    }
+
+    #[test]
+    fn who_leaves_the_queue_keeps_nobody_waiting() {
+        let turns = Turns::default();
+        let all: Vec<_> = (0..10).map(|_| turns.ask(Waker::noop())).collect();
+        turns.leave(all[FEW]);
+        turns.leave(all[0]);
+        assert!(turns.has_come(all[FEW + 1]));
+        assert!(!turns.has_come(all[FEW + 2]));
+        for turn in all[1..FEW].iter().chain(&all[FEW + 1..]) {
+            turns.leave(*turn);
+        }
+        assert_eq!(turns.lock().under_way, 0);
+        let next = turns.ask(Waker::noop());
+        assert!(turns.has_come(next));
+    }
+}
