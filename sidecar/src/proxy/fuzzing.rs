@@ -10,7 +10,7 @@ use super::Border;
 pub const CALLBACK: &str = "/ws/message";
 
 static BORDER: LazyLock<Border> = LazyLock::new(|| {
-    let target = AppPort::new(8888).ok().zip(UrlPath::new(CALLBACK).ok());
+    let target = AppPort::new(8888).zip(UrlPath::new(CALLBACK));
     let target = target.map(|(port, path)| CallbackTarget { port, path });
     Border::new(&settings::Gateway::default(), target.as_ref())
 });
