@@ -4,13 +4,16 @@ use super::response::{Reader, Want};
 /// used again. `None`: it is not whole; an error: it is none.
 pub type Outcome = Result<Option<(u16, Option<Vec<u8>>, bool)>, &'static str>;
 
+/// More than the targets send.
+const LIMIT: usize = 16 << 20;
+
 pub fn answer(stream: &[u8], piece: usize, everything: bool) -> Outcome {
     let want = if everything {
         Want::Everything
     } else {
         Want::Actions
     };
-    let mut reader = Reader::new(want);
+    let mut reader = Reader::new(want, LIMIT);
     let mut whole = false;
     for piece in stream.chunks(piece) {
         whole = reader.feed(piece).map_err(|malformed| malformed.0)?;
