@@ -23,7 +23,6 @@ impl Platform {
     /// Asks once, so that the first decision is right.
     pub async fn find(client: Client) -> kube::Result<Self> {
         let olares = ask(&client).await?;
-        info!(olares, "platform");
         Ok(Self {
             client,
             olares: watch::Sender::new(olares),
@@ -36,6 +35,7 @@ impl Platform {
 
     /// Works for ever.
     pub async fn run(&self, on_change: impl Fn()) {
+        info!(olares = *self.olares.borrow(), "platform");
         loop {
             tokio::time::sleep(ASK_AGAIN).await;
             match ask(&self.client).await {

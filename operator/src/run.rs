@@ -56,6 +56,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             .excluded_namespaces
             .iter()
             .cloned()
+            // Whatever it is called since the chart was rendered.
+            .chain([settings.namespace.clone()])
             .collect(),
         ..Cluster::default()
     });

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
     let trials = trials![
         schema::nonsense_is_refused_by_name,
         schema::sense_is_taken,
+        schema::a_value_taken_out_is_its_default,
         schema::every_value_is_known_to_the_schema,
         certificates::by_default_they_are_the_operators_own,
         certificates::ones_own_secret_is_mounted,
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         rights::rights_follow_the_sources,
         rights::what_is_missing_is_made_at_home,
         rights::policies_narrow_them_where_the_api_server_can,
+        scheduling::clouds_get_what_they_need,
         scheduling::replicas_are_spread_and_kept,
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

@@ -1,3 +1,15 @@
+{{- /*
+A value that is null, or that `--reuse-values` does not know yet, is its default. Called first by every
+template. files/values.yaml is values.yaml, which templates cannot read.
+*/ -}}
+{{- define "ws-operator.defaults" -}}
+{{- range $key, $value := .Files.Get "files/values.yaml" | fromYaml -}}
+{{- if kindIs "invalid" (index $.Values $key) -}}
+{{- $_ := set $.Values $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "ws-operator.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}

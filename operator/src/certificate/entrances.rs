@@ -122,9 +122,18 @@ fn wanted<'a>(
 
 impl Wanted<'_> {
     fn selector(&self) -> Json {
-        json!({"matchExpressions": [
-            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": self.namespaces},
-        ]})
+        json!({"matchExpressions": [self.expression()]})
+    }
+
+    fn expression(&self) -> Json {
+        json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": self.namespaces})
+    }
+
+    /// With expressions of others beside ours: a cloud that adds them whenever they are missing is
+    /// not to be fought.
+    fn is_selected_by(&self, selector: &Json) -> bool {
+        let expressions = selector["matchExpressions"].as_array();
+        expressions.is_some_and(|all| all.contains(&self.expression()))
     }
 }
 
@@ -142,7 +151,39 @@ fn covers(present: &Present, wanted: &[Wanted<'_>], bundle: &[CertificateDer<'st
                 found.name == wanted.name
                     && found.bundle == bundle
                     && found.path.as_deref() == Some(wanted.path.as_str())
-                    && found.namespaces == wanted.selector()
+                    && wanted.is_selected_by(&found.namespaces)
             })
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expressions_of_others_beside_ours_are_no_difference() {
+        let namespace = "rooms".to_owned();
+        let wanted = Wanted {
+            name: "rooms.entrance".to_owned(),
+            path: "/x".to_owned(),
+            namespaces: vec![&namespace],
+        };
+        assert!(wanted.is_selected_by(&wanted.selector()));
+        let mut both = wanted.selector();
+        let foreign = json!({"key": "control-plane", "operator": "NotIn", "values": ["true"]});
+        let all = both["matchExpressions"].as_array_mut().unwrap();
+        all.push(foreign.clone());
+        assert!(wanted.is_selected_by(&both));
+        assert!(!wanted.is_selected_by(&json!({"matchExpressions": [foreign]})));
+        assert!(!wanted.is_selected_by(&Json::Null));
+        let other = "halls".to_owned();
+        let namespaces = vec![&namespace, &other];
+        assert!(
+            !Wanted {
+                namespaces,
+                ..wanted
+            }
+            .is_selected_by(&both)
+        );
+    }
 }

@@ -17,6 +17,9 @@ use crate::events::Notice;
 use crate::names;
 use crate::reason::{Reason, Weight};
 
+/// What an app with several replicas has to know.
+const APART: &str = "each gateway knows the clients of its own pod alone, so send, close and list reach no other pod's: run one replica, or send to the clients of one's own pod only";
+
 pub(super) async fn update_status(controller: &Controller, applied: Applied) -> Result<(), Error> {
     let Some(app) = applied.plan.app.clone() else {
         return Ok(());
@@ -146,10 +149,14 @@ fn ready(plan: &Plan, injected: &Verdict, routed: &Verdict) -> Verdict {
         let message = format!("{}: {}", step.workload.workload, step.verdict.message);
         return Verdict::new(Reason::PodsNotReady, message);
     }
-    Verdict::new(
-        Reason::Ready,
-        format!("{} pods serve WebSockets", counts.ready),
-    )
+    Verdict::new(Reason::Ready, serving(counts.ready))
+}
+
+fn serving(pods: u32) -> String {
+    match pods {
+        0 | 1 => format!("{pods} pods serve WebSockets"),
+        several => format!("{several} pods serve WebSockets; {APART}"),
+    }
 }
 
 fn is_routed(routed: &Verdict) -> bool {
@@ -228,5 +235,16 @@ fn tell(controller: &Controller, app: &App, applied: &Applied, status: &AppManif
                 &format!("pod {}: {}", pod.name, verdict.message),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_replicas_are_told_that_they_are_apart() {
+        assert_eq!(serving(1), "1 pods serve WebSockets");
+        assert!(serving(2).ends_with(APART));
     }
 }

@@ -30,3 +30,26 @@ pub(crate) fn replicas_are_spread_and_kept(helm: &Path) -> Result<()> {
     ensure!(object(&single, "PodDisruptionBudget", "").is_err());
     Ok(())
 }
+
+/// GKE's firewall, EKS' overlays, AKS' enforcer.
+pub(crate) fn clouds_get_what_they_need(helm: &Path) -> Result<()> {
+    let plain = render(helm, OLDEST, &[])?;
+    let pod = |objects: &[_]| {
+        let deployment = object(objects, "Deployment", "")?;
+        Ok::<_, anyhow::Error>(deployment["spec"]["template"]["spec"].clone())
+    };
+    ensure!(pod(&plain)?["hostNetwork"].is_null());
+    let cloud = render(helm, OLDEST, &["=webhook.port=10250,hostNetwork=true"])?;
+    let pod = pod(&cloud)?;
+    ensure!(pod["hostNetwork"] == true && pod["dnsPolicy"] == "ClusterFirstWithHostNet");
+    let container = &pod["containers"][0];
+    ensure!(container["ports"][0] == json!({"name": "webhook", "containerPort": 10250}));
+    let mut variables = container["env"].as_array().into_iter().flatten();
+    let listen = variables.find(|one| one["name"] == "WS_OPERATOR_WEBHOOK_LISTEN");
+    ensure!(listen.context("no address")?["value"] == "0.0.0.0:10250");
+    for name in ["ws-operator", "ws-operator-entrance"] {
+        let found = object(&plain, "MutatingWebhookConfiguration", name)?;
+        ensure!(found["metadata"]["labels"]["admissions.enforcer/disabled"] == "true");
+    }
+    Ok(())
+}

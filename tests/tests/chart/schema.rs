@@ -75,7 +75,7 @@ const NONSENSE: [(&str, &[&str]); 20] = [
     ("=fullnameOverride=WS", &["/fullnameOverride", "WS"]),
 ];
 
-const SENSE: [&str; 6] = [
+const SENSE: [&str; 8] = [
     "=identity.trustedProxies={10.0.0.0/8,fd00::/8,::1/128,192.168.7.9/32}",
     "=certificates.lifetime=20s,certificates.caLifetime=1h 30m",
     "=expose=none,replicas=1",
@@ -83,6 +83,8 @@ const SENSE: [&str; 6] = [
     "=resources.limits.cpu=1,resources.limits.memory=1.5Gi",
     // What Helm gives to a chart within another.
     "=global.registry=example.com",
+    "=enabled=true",
+    "=hostNetwork=true,webhook.port=10250",
 ];
 
 pub(crate) fn nonsense_is_refused_by_name(helm: &Path) -> Result<()> {
@@ -102,6 +104,21 @@ pub(crate) fn sense_is_taken(helm: &Path) -> Result<()> {
     Ok(())
 }
 
+/// `--reuse-values` does so to every key that the release of before did not know.
+pub(crate) fn a_value_taken_out_is_its_default(helm: &Path) -> Result<()> {
+    let chart = root().join("charts/ws-operator");
+    let values = std::fs::read_to_string(chart.join("values.yaml"))?;
+    let copy = std::fs::read_to_string(chart.join("files/values.yaml"))?;
+    ensure!(values == copy, "files/values.yaml is stale: make generate");
+    let values = Node::from_yaml(&values).context("values.yaml")?.to_json();
+    let default = render(helm, OLDEST, &[])?;
+    for key in values.as_object().context("no map")?.keys() {
+        let without = render(helm, OLDEST, &[&format!("={key}=null")]);
+        ensure!(without.with_context(|| key.clone())? == default, "{key}");
+    }
+    Ok(())
+}
+
 /// Whoever adds a value also says what it may be, and the other way round.
 pub(crate) fn every_value_is_known_to_the_schema(_: &Path) -> Result<()> {
     let chart = root().join("charts/ws-operator");
@@ -112,7 +129,9 @@ pub(crate) fn every_value_is_known_to_the_schema(_: &Path) -> Result<()> {
     let (mut there, mut declared) = (BTreeSet::new(), BTreeSet::new());
     of_values(&values, "", &mut there);
     of_schema(&schema, &schema, "", &mut declared);
+    // Of charts that have this one within them.
     declared.remove(".global");
+    declared.remove(".enabled");
     let of_kubernetes =
         |path: &String| path.contains("esources.") || path.starts_with(".imagePullSecrets.");
     declared.retain(|path| !of_kubernetes(path));
