@@ -107,7 +107,7 @@ fn another_image_or_default_restarts_nothing() {
 
 #[test]
 fn settings_that_mean_the_same_have_the_same_hash() {
-    let spelled = json!({"port": "8888", "url": "/ws/message", "heartbeat": {"timeout": "75s"}});
+    let spelled = json!({"port": "8888", "url": "/ws/message", "limits": {"message": "1024Ki"}});
     assert_eq!(
         injected(&pod(), &stanza()).metadata.annotations,
         injected(&pod(), &spelled).metadata.annotations
