@@ -1,13 +1,16 @@
 //! What the operator knows of the cluster, for every reader the same.
 
 mod facts;
+mod ground;
 mod pending;
 mod progress;
+mod refusals;
 mod store;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::app::{App, AppId};
@@ -17,10 +20,12 @@ use crate::source::precedence::{self, Overruled};
 
 pub use facts::{
     Budget, DaemonSetFacts, DeploymentFacts, Disruptions, NamespaceFacts, PodFacts, Port, Protocol,
-    Reach, Routed, ServiceFacts, StatefulSetFacts, WorkloadFacts,
+    Reach, Refused, Routed, ServiceFacts, StatefulSetFacts, WorkloadFacts,
 };
+pub use ground::{Ground, Quota, Ranges};
 pub use pending::{Pending, Ticket};
 pub use progress::Progress;
+pub use refusals::{Refusal, anew};
 pub use store::{Change, Facts, Store, chain};
 
 #[derive(Default)]
@@ -32,6 +37,9 @@ pub struct Cluster {
     pub stateful_sets: Store<StatefulSetFacts>,
     pub daemon_sets: Store<DaemonSetFacts>,
     pub budgets: Store<Budget>,
+    pub ranges: Store<Ranges>,
+    pub quotas: Store<Quota>,
+    pub refusals: Store<Refusal>,
     /// By name; they themselves are in none.
     pub namespaces: Store<NamespaceFacts>,
     /// Namespaces that the webhook is installed not to look at.
@@ -43,6 +51,7 @@ pub struct Cluster {
 /// The apps of one namespace with their entrance Services, as they were when asked for.
 pub struct Claims {
     claiming: Vec<(Arc<App>, Option<Arc<ServiceFacts>>)>,
+    ground: Ground,
     /// Apps whose pods another one has.
     overruled: Vec<Overruled>,
 }
@@ -63,6 +72,9 @@ impl Cluster {
             self.stateful_sets.synced(),
             self.daemon_sets.synced(),
             self.budgets.synced(),
+            self.ranges.synced(),
+            self.quotas.synced(),
+            self.refusals.synced(),
             self.namespaces.synced(),
         );
     }
@@ -78,8 +90,26 @@ impl Cluster {
         });
         Claims {
             claiming: with_service.collect(),
+            ground: self.ground(namespace),
             overruled: settled.overruled,
         }
+    }
+
+    /// What the namespace demands of containers.
+    pub fn ground(&self, namespace: &str) -> Ground {
+        let facts = self.namespaces.get("", namespace);
+        Ground {
+            ranges: self.ranges.in_namespace(namespace),
+            quotas: self.quotas.in_namespace(namespace),
+            gives_user: facts.is_some_and(|facts| facts.gives_user),
+        }
+    }
+
+    /// Why the API server refused the last pod of the owner of this one; `None`: it took it.
+    pub fn refusal(&self, namespace: &str, pod: &ObjectMeta, now: Timestamp) -> Option<String> {
+        let refusals = self.refusals.in_namespace(namespace);
+        let refusal = refusals.iter().find(|refusal| refusal.concerns(pod, now))?;
+        Some(refusal.words.clone())
     }
 
     pub fn workload(&self, namespace: &str, workload: &Workload) -> Option<WorkloadFacts> {
@@ -209,6 +239,7 @@ impl Claims {
             .map(|(app, service)| Claim {
                 app,
                 service: service.as_deref(),
+                ground: &self.ground,
             })
             .collect()
     }

@@ -9,20 +9,25 @@ mod trust;
 mod withdraw;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements, Volume};
+use k8s_openapi::api::core::v1::{
+    LocalObjectReference, Pod, PodSpec, ResourceRequirements, Volume,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use ring::digest;
+use serde_json::json;
 use stanza::choice::{Expose, Placement};
 use stanza::{WebSocket, env};
 use tokio::sync::watch;
 
 use crate::app::{App, Stanza};
-use crate::cluster::ServiceFacts;
+use crate::cluster::{Ground, Refused, ServiceFacts};
 use crate::entrance;
 use crate::names;
 use crate::reason::Reason;
 use crate::shape::{Gateway, Owner, Shape, containers};
 use crate::source::pod_label;
+use crate::webhook::door::hex;
 
 pub use hash::hash;
 pub use patch::{annotation, patch};
@@ -35,6 +40,8 @@ pub use withdraw::withdrawal;
 pub struct Rules {
     pub image: String,
     pub pull_policy: String,
+    /// Secrets of the apps' namespaces with which the image is pulled.
+    pub pull_secrets: Vec<String>,
     pub resources: ResourceRequirements,
     /// Peers whose identity headers count, where the stanza does not say. None: by the platform.
     pub trusted_proxies: Vec<IpNet>,
@@ -58,6 +65,7 @@ pub enum ExposeRule {
 pub struct Claim<'a> {
     pub app: &'a App,
     pub service: Option<&'a ServiceFacts>,
+    pub ground: &'a Ground,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -77,6 +85,8 @@ pub struct Injection<'a> {
     /// With `expose: entrance`: the app's own port, by number or by name, as the entrance's
     /// Service has or had it.
     pub upstream: Option<IntOrString>,
+    /// Of the namespace.
+    pub ground: &'a Ground,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +106,7 @@ pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decisi
     let Some(claim @ Claim { app, .. }) = claim else {
         return Decision::Skip(unclaimed(shape, claims));
     };
-    match check(shape, app, rules) {
+    match check(shape, claim, rules) {
         Ok(websocket) => {
             let upstream = upstream(claim, websocket, shape, rules);
             let injection = Injection {
@@ -104,6 +114,7 @@ pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decisi
                 hash: hash(websocket, upstream.as_ref()),
                 websocket,
                 upstream,
+                ground: claim.ground,
             };
             if shape.gateway.hash() == Some(&injection.hash) {
                 Decision::AlreadyCurrent(injection)
@@ -116,6 +127,14 @@ pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decisi
             app: Some(app.id.name.clone()),
             message,
         }),
+    }
+}
+
+impl Injection<'_> {
+    /// What the gateway takes for itself of what its namespace has.
+    pub fn resources(&self, shape: &Shape, rules: &Rules) -> Option<ResourceRequirements> {
+        let resources = || container::resources(self.websocket, rules);
+        (!shape.shares).then(|| self.ground.fit(resources()))
     }
 }
 
@@ -231,7 +250,7 @@ fn rollable(owner: &Owner) -> Result<(), (Reason, String)> {
 
 fn check<'a>(
     shape: &Shape,
-    app: &'a App,
+    Claim { app, ground, .. }: &Claim<'a>,
     rules: &Rules,
 ) -> Result<&'a WebSocket, (Reason, String)> {
     let refuse = |reason, message: &str| Err((reason, message.to_owned()));
@@ -263,6 +282,12 @@ fn check<'a>(
     if shape.host_network {
         return refuse(Reason::HostNetwork, "the pod uses the node's network");
     }
+    if shape.windows {
+        return refuse(
+            Reason::Windows,
+            "the pod is for nodes that run Windows, and the gateway runs on Linux",
+        );
+    }
     if let Some(port) = shape.clash {
         let message =
             format!("a container of the pod declares port {port}, which is the gateway's");
@@ -274,7 +299,43 @@ fn check<'a>(
             "sidecar: native needs Kubernetes 1.29 or later",
         );
     }
+    let resources = ground.fit(container::resources(websocket, rules));
+    if !shape.shares
+        && let Some(why) = ground.unsaid(&resources)
+    {
+        let message = format!(
+            "{why}: set it by resources in the stanza, or by gateway.resources of the chart"
+        );
+        return refuse(Reason::Quota, &message);
+    }
     Ok(websocket)
+}
+
+/// With what the API server is tried: what of it changes is worth another attempt.
+pub fn attempt(injection: &Injection<'_>, rules: &Rules) -> String {
+    let Injection {
+        websocket, ground, ..
+    } = injection;
+    let text = json!([
+        rules.image,
+        rules.pull_secrets,
+        container::resources(websocket, rules),
+        ground.conditions(),
+    ]);
+    let digest = digest::digest(&digest::SHA256, text.to_string().as_bytes());
+    let written = hash::written(&injection.hash);
+    format!("{written}-{}", hex(&digest.as_ref()[..8]))
+}
+
+/// Lets a pod in as it is, whose like the API server refused with the gateway.
+pub fn let_in(pod: &mut Pod, injection: &Injection<'_>, rules: &Rules, words: &str) {
+    uninject(&mut pod.metadata, pod.spec.get_or_insert_default());
+    let note = Refused {
+        attempt: attempt(injection, rules),
+        words: words.to_owned(),
+    };
+    let annotations = pod.metadata.annotations.get_or_insert_default();
+    annotations.insert(names::REFUSED.to_owned(), note.note());
 }
 
 /// Puts the gateway into a pod, in place of an older one of ours.
@@ -306,7 +367,19 @@ pub fn inject(
         .and_then(|port| container_port(spec, port));
     let identity = &injection.websocket.gateway.identity;
     let trust = Trust::of(identity, rules, Neighbours::of(spec));
-    let gateway = container::build(injection.websocket, rules, &trust, upstream);
+    let gateway = container::build(
+        injection.websocket,
+        rules,
+        &trust,
+        upstream,
+        &container::Place::of(spec, injection.ground),
+    );
+    for name in &rules.pull_secrets {
+        let secrets = spec.image_pull_secrets.get_or_insert_default();
+        if secrets.iter().all(|secret| secret.name != *name) {
+            secrets.push(LocalObjectReference { name: name.clone() });
+        }
+    }
     match injection.websocket.operator.sidecar {
         Placement::Container => {
             drop_gateway(spec.init_containers.as_mut());

@@ -25,6 +25,9 @@ pub const APP: &str = "ws.olares.com/app";
 pub const HELD: &str = "ws.olares.com/held";
 /// On a pod: every annotation of the gateway's.
 pub const ON_PODS: [&str; 3] = [INJECTED, APP, HELD];
+/// On a pod without the gateway: with what its like was tried, and the API server's words of
+/// refusal.
+pub const REFUSED: &str = "ws.olares.com/refused";
 /// On a workload's pod template: a new value rolls the workload. (`ws.olares.com/rollout` is the
 /// setting `rollout`, beside the label below.)
 pub const ROLLOUT: &str = "ws.olares.com/rolled-for";
@@ -38,6 +41,8 @@ pub const SERVICE: &str = "ws.olares.com/service";
 /// On a namespace, as label, [`DISABLED`]: its pods are none of ours. The chart's webhook
 /// configuration says the same.
 pub const INJECTION: &str = "ws.olares.com/injection";
+/// On a namespace, as annotation, by OpenShift: the users that its pods may be.
+pub const GIVES_USER: &str = "openshift.io/sa.scc.uid-range";
 pub const DISABLED: &str = "disabled";
 /// On an AppManifest, as label: which source wrote it and will remove it.
 pub const SOURCE: &str = "ws.olares.com/source";

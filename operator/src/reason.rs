@@ -72,6 +72,16 @@ reasons! {
     /// The pod already has an `olares-ws-sidecar` that is not ours: the platform (Olares up to
     /// 1.12.6) injected its own gateway, and we stand down.
     PlatformInjected = "platform-injected", Notice;
+    /// The pod is for nodes that run Windows; the gateway runs on Linux.
+    Windows = "windows", Warning;
+    /// A ResourceQuota wants of every container what the gateway does not say, or has no room for it: the
+    /// pods stay as they are. Say it by `resources` in the stanza or `gateway.resources` of the chart, or
+    /// change the quota: the gateway comes by itself then.
+    Quota = "quota", Warning;
+    /// The API server refused the pod with the gateway (a quota, a LimitRange, a policy), so the app
+    /// runs on without it. The message has its words. The gateway is tried again when quotas, LimitRanges
+    /// or the gateway's settings change, and in new pods; or restart the workload.
+    PodsRefused = "pods-refused", Warning;
     /// A container of the pod declares one of the gateway's ports (40010 to 40012).
     PortConflict = "port-conflict", Warning;
     /// The pod's workload asks by label, and the AppManifest of its name is that of a workload of

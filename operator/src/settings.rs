@@ -51,6 +51,9 @@ pub struct GatewaySettings {
         default_value = "IfNotPresent"
     )]
     pub gateway_pull_policy: String,
+    /// Secrets of the apps' namespaces with which the gateway's image is pulled, comma-separated
+    #[arg(long, env = "WS_OPERATOR_GATEWAY_PULL_SECRETS", value_delimiter = ',')]
+    pub gateway_pull_secrets: Vec<String>,
     /// The gateway's requests and limits, as JSON
     #[arg(long, env = "WS_OPERATOR_GATEWAY_RESOURCES", default_value = DEFAULT_RESOURCES, value_parser = resources)]
     pub gateway_resources: ResourceRequirements,
@@ -140,6 +143,7 @@ impl GatewaySettings {
         Rules {
             image: self.gateway_image.clone(),
             pull_policy: self.gateway_pull_policy.clone(),
+            pull_secrets: self.gateway_pull_secrets.clone(),
             resources: self.gateway_resources.clone(),
             trusted_proxies: self.trusted_proxies.clone(),
             olares: olares.clone(),

@@ -23,6 +23,10 @@ pub struct Shape {
     pub envoy: bool,
     /// A mesh's sidecar does.
     pub mesh: Option<Mesh>,
+    /// It is for nodes that run Windows.
+    pub windows: bool,
+    /// It has resources as a whole, of which its containers share.
+    pub shares: bool,
     /// The gateway stands in front of the app, as `expose: entrance` needs it.
     pub fronted: bool,
 }
@@ -98,6 +102,8 @@ impl Shape {
             clash: spec.and_then(clash),
             envoy: neighbours.envoy,
             mesh: neighbours.mesh,
+            windows: spec.is_some_and(is_windows),
+            shares: spec.is_some_and(|spec| spec.resources.is_some()),
             fronted: spec.is_some_and(fronted),
         }
     }
@@ -133,6 +139,13 @@ fn clash(spec: &PodSpec) -> Option<u16> {
         .flat_map(|container| container.ports.iter().flatten())
         .filter_map(|port| u16::try_from(port.container_port).ok())
         .find(|port| env::GATEWAY_PORTS.contains(port))
+}
+
+fn is_windows(spec: &PodSpec) -> bool {
+    let named = spec.os.as_ref().map(|os| os.name.as_str());
+    let selected = spec.node_selector.as_ref();
+    let selected = selected.and_then(|labels| labels.get("kubernetes.io/os"));
+    named.or(selected.map(String::as_str)) == Some("windows")
 }
 
 fn fronted(spec: &PodSpec) -> bool {

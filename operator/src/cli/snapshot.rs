@@ -21,6 +21,9 @@ pub(super) async fn read(client: &Client, namespace: Option<&str>) -> anyhow::Re
     list(client, namespace, &cluster.stateful_sets).await?;
     list(client, namespace, &cluster.daemon_sets).await?;
     list(client, namespace, &cluster.budgets).await?;
+    // Who may not read these is not told what they keep from being.
+    let _ = list(client, namespace, &cluster.ranges).await;
+    let _ = list(client, namespace, &cluster.quotas).await;
     labels(client, namespace, &cluster).await;
     Ok(cluster)
 }

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::{Resource, ResourceExt};
 
@@ -171,11 +172,38 @@ impl Routed {
 pub struct PodFacts {
     pub name: String,
     pub shape: Shape,
+    /// Why it was let in without the gateway.
+    pub refused: Option<Refused>,
+    pub created: Option<Timestamp>,
     /// The template's rollout annotation when the pod was made.
     pub rollout: Option<String>,
     pub ready: bool,
     /// Being deleted, or run to its end.
     pub leaving: bool,
+}
+
+/// Our note on a pod whose like the API server did not take with the gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// With what it was tried ([`crate::injection::attempt`]).
+    pub attempt: String,
+    /// The API server's words.
+    pub words: String,
+}
+
+impl Refused {
+    fn read(annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let (attempt, words) = annotations.get(names::REFUSED)?.split_once(' ')?;
+        Some(Self {
+            attempt: attempt.to_owned(),
+            words: words.to_owned(),
+        })
+    }
+
+    /// The annotation's value.
+    pub fn note(&self) -> String {
+        format!("{} {}", self.attempt, self.words)
+    }
 }
 
 impl Facts for PodFacts {
@@ -192,6 +220,8 @@ impl Facts for PodFacts {
         Some(Self {
             name: object.name_any(),
             shape: Shape::of_pod(&object.metadata, object.spec.as_ref()),
+            refused: Refused::read(object.annotations()),
+            created: object.creation_timestamp().map(|time| time.0),
             rollout: object.annotations().get(names::ROLLOUT).cloned(),
             ready,
             leaving: object.metadata.deletion_timestamp.is_some()
@@ -301,6 +331,8 @@ workload!(DaemonSetFacts, DaemonSet, |_| false);
 pub struct NamespaceFacts {
     /// Its label keeps the webhook away from it.
     pub disabled: bool,
+    /// The platform gives its pods their user: OpenShift says so in an annotation.
+    pub gives_user: bool,
 }
 
 impl Facts for NamespaceFacts {
@@ -310,6 +342,7 @@ impl Facts for NamespaceFacts {
         let label = object.labels().get(names::INJECTION);
         Some(Self {
             disabled: label.is_some_and(|value| value == names::DISABLED),
+            gives_user: object.annotations().contains_key(names::GIVES_USER),
         })
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::core::v1::Service;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
@@ -16,7 +17,7 @@ use super::repairs::Permit;
 use super::service::Companion;
 use super::trigger::Trigger;
 use super::validate::Verdict;
-use crate::cluster::chain;
+use crate::cluster::{anew, chain};
 use crate::events::Notice;
 use crate::names;
 use crate::reason::Reason;
@@ -115,7 +116,11 @@ async fn start(
             return Ok(Some(wait));
         }
     }
-    let restarted = restart(&controller.client, namespace, workload, &roll.trigger).await;
+    let trigger = match &roll.trigger {
+        Trigger::Annotate(value) if roll.anew => Trigger::Annotate(anew(value, Timestamp::now())),
+        trigger => trigger.clone(),
+    };
+    let restarted = restart(&controller.client, namespace, workload, &trigger).await;
     if restarted.is_err() {
         controller.repairs.give_back(namespace, workload);
     }

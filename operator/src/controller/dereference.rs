@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::app::{App, AppId};
-use crate::cluster::{Budget, Claims, Cluster, PodFacts, ServiceFacts, WorkloadFacts};
+use crate::cluster::{Budget, Claims, Cluster, Ground, PodFacts, ServiceFacts, WorkloadFacts};
 use crate::shape::{Owner, Workload};
 
 pub(super) struct Observed {
@@ -20,6 +20,7 @@ pub(super) struct Observed {
     /// All Services of the namespace: the companion is found or missed among them.
     pub(super) services: Vec<Arc<ServiceFacts>>,
     pub(super) budgets: Vec<Arc<Budget>>,
+    pub(super) ground: Ground,
     /// New pods of the namespace do not come to us.
     pub(super) disabled: bool,
 }
@@ -85,6 +86,7 @@ pub(super) fn dereference(cluster: &Cluster, id: &AppId) -> Observed {
         strays,
         services: cluster.services.in_namespace(namespace),
         budgets: cluster.budgets.in_namespace(namespace),
+        ground: cluster.ground(namespace),
         disabled: cluster.is_disabled(namespace),
     }
 }

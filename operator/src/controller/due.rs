@@ -1,5 +1,7 @@
 //! What is due with a workload's pods (pure).
 
+use std::sync::Arc;
+
 use stanza::choice::Rollout;
 
 use super::validate::{Assessed, Verdict, Wish};
@@ -13,7 +15,7 @@ pub(super) struct Due {
     /// The hash to reach; `None`: no gateway.
     pub(super) goal: Option<String>,
     pub(super) rollout: Rollout,
-    pods: usize,
+    pub(super) pods: usize,
 }
 
 impl Due {
@@ -48,21 +50,28 @@ pub(super) fn due(member: &Assessed, app: &str) -> Result<Due, Verdict> {
             .count()
     };
     match &member.wish {
-        Wish::Gateway { hash, rollout } => {
+        Wish::Gateway {
+            hash,
+            rollout,
+            attempt,
+        } => {
             let due = |reason, pods| Due {
                 reason,
                 goal: Some(hash.clone()),
                 rollout: *rollout,
                 pods,
             };
-            let bare = pods(&|gateway| *gateway == Gateway::Bare);
+            let refused = refused(member, hash, attempt);
+            let bare = pods(&|gateway| *gateway == Gateway::Bare) - refused.len();
             let stale = pods(&|gateway| gateway.hash().is_some_and(|found| found != hash));
             if pods(&|gateway| *gateway == Gateway::Platform) > 0 {
                 let message = "the platform injected a gateway of its own";
                 return Err(Verdict::new(Reason::PlatformInjected, message));
             }
             match (bare, stale) {
-                (0, 0) => Err(settled(member)),
+                (0, 0) => Err(refused
+                    .first()
+                    .map_or_else(|| settled(member), |pod| told(pod))),
                 (0, stale) => Ok(due(Reason::RollStale, stale)),
                 (bare, _) => Ok(due(Reason::RollBare, bare)),
             }
@@ -104,6 +113,43 @@ pub(super) fn due_by_hand(member: &Assessed, app: &str, image: &str) -> Option<D
         rollout,
         pods,
     })
+}
+
+/// Pods that the API server would not take with the gateway as it would be now. Where it took a later
+/// one, it may take these.
+fn refused<'a>(member: &'a Assessed, hash: &str, attempt: &str) -> Vec<&'a Arc<PodFacts>> {
+    let taken = member.pods.iter();
+    let taken = taken.filter(|pod| pod.shape.gateway.hash() == Some(hash));
+    let taken = taken.map(|pod| pod.created).max().flatten();
+    let pods = member.pods.iter().filter(|pod| {
+        let note = pod.refused.as_ref();
+        pod.shape.gateway == Gateway::Bare
+            && note.is_some_and(|note| note.attempt == attempt)
+            && taken.is_none_or(|taken| Some(taken) <= pod.created)
+    });
+    pods.collect()
+}
+
+fn told(pod: &PodFacts) -> Verdict {
+    let words = pod.refused.as_ref().map_or("", |note| note.words.as_str());
+    let message = format!(
+        "the pods run without the gateway, as with it they are refused: {words}; {}",
+        remedy(words)
+    );
+    Verdict::new(Reason::PodsRefused, message)
+}
+
+fn remedy(words: &str) -> &'static str {
+    let says = |word| words.contains(word);
+    if says("must specify") {
+        "say it by resources in the stanza, or by gateway.resources of the chart"
+    } else if says("exceeded quota") {
+        "raise the ResourceQuota, or ask for less by resources in the stanza"
+    } else if says(" usage per ") || says("limit to request ratio") {
+        "change the LimitRange, or resources in the stanza"
+    } else {
+        "allow the container olares-ws-sidecar there, then restart the workload"
+    }
 }
 
 fn settled(member: &Assessed) -> Verdict {

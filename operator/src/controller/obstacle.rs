@@ -7,7 +7,7 @@ use stanza::choice::Rollout;
 use super::due::Due;
 use super::trigger::is_new_goal;
 use super::validate::{Assessed, Verdict};
-use crate::cluster::{Budget, Disruptions, Progress};
+use crate::cluster::{Budget, Disruptions, Ground, Progress};
 use crate::reason::Reason;
 use crate::shape::WorkloadKind;
 
@@ -20,6 +20,7 @@ pub(super) struct Surroundings<'a> {
     /// New pods of the namespace do not come to us.
     pub(super) disabled: bool,
     pub(super) webhook_up: bool,
+    pub(super) ground: &'a Ground,
 }
 
 pub(super) fn obstacle(member: &Assessed, due: &Due, around: Surroundings<'_>) -> Option<Verdict> {
@@ -40,6 +41,11 @@ pub(super) fn obstacle(member: &Assessed, due: &Due, around: Surroundings<'_>) -
     if due.rollout == Rollout::Notify {
         let restart = format!("restart {} when it suits", workload.workload);
         return found(Reason::RolloutNotify, &restart);
+    }
+    if let (Reason::RollBare, Some(asks)) = (due.reason, member.asks.as_ref())
+        && let Some(why) = around.ground.full(asks, due.pods)
+    {
+        return found(Reason::Quota, &why);
     }
     let older = member
         .pods

@@ -57,6 +57,8 @@ pub(super) struct Step {
 pub(super) struct Roll {
     pub(super) trigger: Trigger,
     pub(super) goal: String,
+    /// What was refused before may be taken now.
+    pub(super) anew: bool,
 }
 
 pub(super) enum Route {
@@ -194,6 +196,7 @@ fn step(member: &Assessed, validated: &Validated, means: &Means<'_>) -> (Step, O
     let around = Surroundings {
         held: validated.app.as_ref().is_some_and(|app| app.held),
         budgets: &validated.budgets,
+        ground: &validated.ground,
         disabled: validated.disabled,
         webhook_up: means.webhook_up,
     };
@@ -212,6 +215,7 @@ fn step(member: &Assessed, validated: &Validated, means: &Means<'_>) -> (Step, O
     let roll = (permit == Permit::Go).then(|| Roll {
         trigger: trigger(workload, due.goal.as_deref()),
         goal: goal.to_owned(),
+        anew: member.pods.iter().any(|pod| pod.refused.is_some()),
     });
     (step(Verdict::new(reason, due.words()), roll), wait)
 }

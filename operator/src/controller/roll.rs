@@ -44,6 +44,7 @@ pub fn candidates(
     let around = Surroundings {
         held: validated.app.as_ref().is_some_and(|app| app.held),
         budgets: &validated.budgets,
+        ground: &validated.ground,
         disabled: validated.disabled,
         webhook_up,
     };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::app::{App, AppId};
 use crate::cluster::{
-    Budget, Change, Cluster, NamespaceFacts, PodFacts, ServiceFacts, WorkloadFacts,
+    Budget, Change, Cluster, NamespaceFacts, PodFacts, Refusal, ServiceFacts, WorkloadFacts,
 };
 use crate::queue::{Queue, SETTLE};
 
@@ -43,6 +43,16 @@ impl Triggers {
     }
 
     pub fn budget(&self, change: &Change<Budget>) {
+        self.add(self.cluster.apps_of_namespace(&change.namespace));
+    }
+
+    /// What its namespace demands of pods is another thing now.
+    pub fn demand<T>(&self, change: &Change<T>) {
+        self.add(self.cluster.apps_of_namespace(&change.namespace));
+    }
+
+    /// A pod that is let in without the gateway says why by itself.
+    pub fn refusal(&self, change: &Change<Refusal>) {
         self.add(self.cluster.apps_of_namespace(&change.namespace));
     }
 

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
 use stanza::WebSocket;
 use stanza::choice::Rollout;
 
 use super::dereference::{Member, Observed};
 use crate::app::{App, AppId, Stanza};
-use crate::cluster::{Budget, PodFacts, ServiceFacts, WorkloadFacts};
-use crate::injection::{Decision, Neighbours, Rules, Trust, desired};
+use crate::cluster::{Budget, Ground, PodFacts, ServiceFacts, WorkloadFacts};
+use crate::injection::{Decision, Neighbours, Rules, Trust, attempt, desired};
 use crate::reason::Reason;
 use crate::shape::{Gateway, Shape};
 use crate::source::precedence::winner;
@@ -26,6 +27,7 @@ pub(super) struct Validated {
     /// The uids of apps whose pods this one has in their place.
     pub(super) overruled: Vec<String>,
     pub(super) budgets: Vec<Arc<Budget>>,
+    pub(super) ground: Ground,
     pub(super) disabled: bool,
     pub(super) image: String,
     /// Whose word on users' names counts.
@@ -43,12 +45,19 @@ pub(super) struct Assessed {
     pub(super) workload: WorkloadFacts,
     pub(super) pods: Vec<Arc<PodFacts>>,
     pub(super) wish: Wish,
+    /// What a gateway takes of a quota.
+    pub(super) asks: Option<ResourceRequirements>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Wish {
     /// Pods with a gateway of this hash.
-    Gateway { hash: String, rollout: Rollout },
+    Gateway {
+        hash: String,
+        rollout: Rollout,
+        /// With what the API server is tried.
+        attempt: String,
+    },
     /// Pods without a gateway.
     None(Verdict),
     /// No change until somebody mends the manifest: what runs, runs on.
@@ -90,7 +99,7 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
         .members
         .into_iter()
         .filter_map(|Member { workload, pods }| {
-            let mut pods = pods;
+            let (mut pods, mut asks) = (pods, None);
             let wish = match desired(&workload.shape, &claims, rules) {
                 _ if leave => Wish::Leave(accepted.clone()),
                 Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
@@ -105,7 +114,9 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
                     if let Decision::Inject(behind) = desired(&behind, &claims, rules) {
                         pods = same_settings(pods, &behind.hash, &injection.hash);
                     }
+                    asks = injection.resources(&workload.shape, rules);
                     Wish::Gateway {
+                        attempt: attempt(&injection, rules),
                         hash: injection.hash,
                         rollout: injection.websocket.operator.rollout,
                     }
@@ -118,13 +129,19 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
                     {
                         return None;
                     }
-                    Wish::None(Verdict::new(skip.reason, skip.message))
+                    let verdict = Verdict::new(skip.reason, skip.message);
+                    // What runs, runs on.
+                    match skip.reason {
+                        Reason::Quota => Wish::Leave(verdict),
+                        _ => Wish::None(verdict),
+                    }
                 }
             };
             Some(Assessed {
                 workload,
                 pods,
                 wish,
+                asks,
             })
         })
         .collect();
@@ -166,6 +183,7 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
         strays,
         services: observed.services,
         budgets: observed.budgets,
+        ground: observed.ground,
         disabled: observed.disabled,
         image: rules.image.clone(),
         identity,

@@ -15,6 +15,7 @@ use stanza::resources::Resources;
 use stanza::{WebSocket, env};
 
 use super::{Rules, Trust, secrets};
+use crate::cluster::Ground;
 use crate::names;
 
 /// The image's user; any other that is not root would do.
@@ -22,12 +23,41 @@ const USER: i64 = 65532;
 /// Exec probes start a process on a node that may be busy: late is not dead.
 const PROBE_TIMEOUT: i32 = 5;
 
+/// What a pod and its namespace leave to the gateway.
+pub(super) struct Place<'a> {
+    ground: &'a Ground,
+    /// The pod has resources as a whole: more of the gateway's own would be too much.
+    shares: bool,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn of(spec: &PodSpec, ground: &'a Ground) -> Self {
+        Self {
+            ground,
+            shares: spec.resources.is_some(),
+        }
+    }
+
+    fn resources(&self, websocket: &WebSocket, rules: &Rules) -> Option<ResourceRequirements> {
+        (!self.shares).then(|| self.ground.fit(resources(websocket, rules)))
+    }
+}
+
+/// What the gateway asks for, whatever its namespace demands.
+pub(super) fn resources(websocket: &WebSocket, rules: &Rules) -> ResourceRequirements {
+    match &websocket.operator.resources {
+        Some(stated) => merged(stated, &rules.resources),
+        None => rules.resources.clone(),
+    }
+}
+
 /// With `upstream` the gateway stands in front of that port of the app.
 pub(super) fn build(
     websocket: &WebSocket,
     rules: &Rules,
     trust: &Trust,
     upstream: Option<u16>,
+    place: &Place<'_>,
 ) -> Container {
     let operator = &websocket.operator;
     let native = operator.sidecar == Placement::Native;
@@ -47,13 +77,10 @@ pub(super) fn build(
         ]),
         liveness_probe: Some(probe(&[env::PROGRAM, "healthcheck"], 20, 3)),
         readiness_probe: Some(probe(&[env::PROGRAM, "healthcheck", "--ready"], 5, 2)),
-        resources: Some(match &operator.resources {
-            Some(stated) => resources(stated, &rules.resources),
-            None => rules.resources.clone(),
-        }),
+        resources: place.resources(websocket, rules),
         restart_policy: native.then(|| "Always".to_owned()),
         lifecycle: native.then(drain_first),
-        security_context: Some(security()),
+        security_context: Some(security(place.ground)),
         volume_mounts: Some(mounts(websocket)),
         ..Container::default()
     }
@@ -162,8 +189,9 @@ fn drain_first() -> Lifecycle {
     }
 }
 
-/// What PodSecurity calls restricted.
-fn security() -> SecurityContext {
+/// What PodSecurity calls restricted. Where the platform gives a pod its user, the image runs as that
+/// one; elsewhere the pod's may be root.
+fn security(ground: &Ground) -> SecurityContext {
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities {
@@ -171,9 +199,9 @@ fn security() -> SecurityContext {
             add: None,
         }),
         read_only_root_filesystem: Some(true),
-        run_as_group: Some(USER),
+        run_as_group: (!ground.gives_user).then_some(USER),
         run_as_non_root: Some(true),
-        run_as_user: Some(USER),
+        run_as_user: (!ground.gives_user).then_some(USER),
         seccomp_profile: Some(SeccompProfile {
             type_: "RuntimeDefault".to_owned(),
             localhost_profile: None,
@@ -183,7 +211,7 @@ fn security() -> SecurityContext {
 }
 
 /// The stanza's quantities over the operator's defaults, each by itself.
-fn resources(stated: &Resources, defaults: &ResourceRequirements) -> ResourceRequirements {
+fn merged(stated: &Resources, defaults: &ResourceRequirements) -> ResourceRequirements {
     let stated = stated.to_json();
     let merge = |side: &str, defaults: &Option<BTreeMap<String, Quantity>>| {
         let mut all = defaults.clone().unwrap_or_default();

@@ -184,6 +184,7 @@ mod tests {
         let rules = Rules {
             image: String::new(),
             pull_policy: String::new(),
+            pull_secrets: Vec::new(),
             resources: ResourceRequirements::default(),
             trusted_proxies: networks(operator),
             native: true,

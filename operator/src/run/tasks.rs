@@ -126,6 +126,10 @@ impl Tasks {
         );
         follow!(daemon_sets, all(), [Sources::workload], Triggers::workload);
         follow!(budgets, all(), [], Triggers::budget);
+        follow!(ranges, all(), [], Triggers::demand);
+        follow!(quotas, all(), [], Triggers::demand);
+        let refused = all().fields("reason=FailedCreate");
+        follow!(refusals, refused, [], Triggers::refusal);
         follow!(namespaces, all(), [], Triggers::namespace);
     }
 

@@ -2,6 +2,7 @@
 
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use stanza::choice::Expose;
@@ -57,7 +58,17 @@ pub fn admit(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> Answer {
         }
     };
     let shape = Shape::of_pod(&pod.metadata, pod.spec.as_ref());
+    let refusal = || cluster.refusal(namespace, &pod.metadata, Timestamp::now());
     let (decision, reason, message, patch) = match desired(&shape, &claims, rules) {
+        Decision::Inject(injection) | Decision::AlreadyCurrent(injection)
+            if let Some(words) = refusal() =>
+        {
+            let mut after = pod.clone();
+            injection::let_in(&mut after, &injection, rules, &words);
+            let message = format!("app {}: a pod without the gateway: {words}", injection.app);
+            let patch = injection::patch(&pod, &after).ok();
+            ("skip", Reason::PodsRefused, message, patch)
+        }
         Decision::Inject(injection) => {
             let mut after = pod.clone();
             injection::inject_pod(&mut after, &injection, rules);

@@ -78,6 +78,7 @@ impl Server {
             rules: Rules {
                 image: "ws-gateway:test".to_owned(),
                 pull_policy: "Never".to_owned(),
+                pull_secrets: Vec::new(),
                 resources: k8s_openapi::api::core::v1::ResourceRequirements::default(),
                 trusted_proxies: Vec::new(),
                 olares: tokio::sync::watch::channel(false).1,
@@ -302,6 +303,33 @@ async fn a_panic_lets_the_pod_in_with_a_warning() {
     assert_eq!(answer["response"]["allowed"], true);
     warns(&answer["response"], "internal-error");
     server.told("ReplicaSet", "chat-5d8f", Reason::InternalError);
+}
+
+#[tokio::test]
+async fn whose_like_was_refused_is_let_in_without_the_gateway() {
+    let server = Server::start().await;
+    let refused = json!({
+        "metadata": {"name": "chat.1", "namespace": "chat"}, "reason": "FailedCreate",
+        "involvedObject": {"uid": "1"}, "lastTimestamp": Timestamp::now().to_string(),
+        "message": "Error creating: pods \"chat-x\" is forbidden: no sidecars here",
+    });
+    server.webhook.cluster.refusals.put_object(refused);
+    let response = server.review(PODS, &review(&pod())).await;
+    let warning = response["warnings"][0].as_str().unwrap();
+    assert!(
+        warning.starts_with("ws-operator: pods-refused: "),
+        "{warning}"
+    );
+    let patch = response["patch"].as_str().unwrap();
+    let patch = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, patch).unwrap();
+    let patch = String::from_utf8(patch).unwrap();
+    assert!(!patch.contains("/spec"), "{patch}");
+    assert!(patch.contains("no sidecars here"), "{patch}");
+
+    let mut others = pod();
+    others["metadata"]["ownerReferences"][0]["uid"] = json!("2");
+    let response = server.review(PODS, &review(&others)).await;
+    assert!(response.get("warnings").is_none(), "{response}");
 }
 
 fn labelled() -> Json {

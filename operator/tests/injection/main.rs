@@ -93,6 +93,7 @@ fn another_image_or_default_restarts_nothing() {
     let claims = [Claim {
         app: &app,
         service: Some(&service),
+        ground: &Ground::default(),
     }];
     let newer = Rules {
         image: "ws-gateway:newer".to_owned(),
@@ -203,6 +204,12 @@ fn who_is_skipped_and_why() {
             Reason::OptedOut,
         ),
         ("/spec/hostNetwork", json!(true), Reason::HostNetwork),
+        ("/spec/os", json!({"name": "windows"}), Reason::Windows),
+        (
+            "/spec/nodeSelector",
+            json!({"kubernetes.io/os": "windows"}),
+            Reason::Windows,
+        ),
         (
             "/spec/containers",
             json!([{"name": "chat", "ports": [{"containerPort": 40010}]}]),
@@ -244,6 +251,7 @@ fn an_older_kubernetes_has_no_native_sidecars() {
     let claims = [Claim {
         app: &app,
         service: Some(&service),
+        ground: &Ground::default(),
     }];
     let older = Rules {
         native: false,

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value as Json, json};
 use stanza::choice::Expose;
 use ws_operator::app::App;
-use ws_operator::cluster::{Facts, ServiceFacts};
+use ws_operator::cluster::{Facts, Ground, ServiceFacts};
 use ws_operator::injection::{self, Claim, Decision, ExposeRule, Rules, desired};
 use ws_operator::reason::Reason;
 use ws_operator::shape::Shape;
@@ -13,6 +13,7 @@ pub(crate) fn rules() -> Rules {
     Rules {
         image: "ws-gateway:test".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
+        pull_secrets: Vec::new(),
         resources: serde_json::from_value(json!({
             "requests": {"cpu": "10m", "memory": "24Mi"}, "limits": {"memory": "256Mi"}
         }))
@@ -69,6 +70,7 @@ pub(crate) fn decide(pod: &Pod, app: &App, check: impl FnOnce(Decision<'_>)) {
     let claims = [Claim {
         app,
         service: Some(&service),
+        ground: &Ground::default(),
     }];
     let shape = Shape::of_pod(&pod.metadata, pod.spec.as_ref());
     check(desired(&shape, &claims, &rules()));

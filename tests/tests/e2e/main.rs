@@ -18,6 +18,7 @@ mod network;
 mod olares;
 mod policy;
 mod precedence;
+mod refused;
 mod rights;
 mod roll;
 mod rollouts;
@@ -101,6 +102,9 @@ fn trials() -> Vec<Trial> {
         rollouts::a_rollout_that_fails_stops_and_recovers,
         rollouts::a_disabled_namespace_is_left_alone,
         rollouts::a_roll_that_does_not_help_is_not_repeated_at_once,
+        refused::a_quota_that_the_gateway_does_not_meet,
+        refused::a_policy_that_refuses_the_gateway,
+        refused::what_a_namespace_demands_of_resources,
         codes::the_same_code_everywhere,
         errors::what_the_webhook_cannot_read_gets_in,
         errors::a_release_that_is_a_bomb_is_skipped_and_told,

@@ -30,11 +30,14 @@ pub(super) struct Missing {
     pub(super) rights: Vec<String>,
 }
 
-const ANYWHERE: [(&str, &str, &str, &[&str]); 10] = [
+const ANYWHERE: [(&str, &str, &str, &[&str]); 13] = [
     ("ws.olares.com", "appmanifests", "", &["list", "watch"]),
     ("ws.olares.com", "appmanifests", "status", &["patch"]),
     ("", "pods", "", &["list", "watch"]),
     ("", "namespaces", "", &["list", "watch"]),
+    ("", "limitranges", "", &["list", "watch"]),
+    ("", "resourcequotas", "", &["list", "watch"]),
+    ("", "events", "", &["list", "watch"]),
     ("policy", "poddisruptionbudgets", "", &["list", "watch"]),
     ("apps", "deployments", "", &["list", "watch", "patch"]),
     ("apps", "statefulsets", "", &["list", "watch", "patch"]),

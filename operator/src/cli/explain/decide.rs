@@ -11,7 +11,7 @@ use crate::cluster::{Cluster, PodFacts, WorkloadFacts};
 use crate::controller::{Verdict, accept, superseded};
 use crate::injection::{Decision, Rules, desired};
 use crate::reason::Reason;
-use crate::shape::{Gateway, Owner, Shape};
+use crate::shape::{Gateway, Owner};
 
 pub(super) fn explain(
     cluster: &Cluster,
@@ -24,7 +24,7 @@ pub(super) fn explain(
             let Some(pod) = cluster.pods.get(namespace, name) else {
                 bail!("no pod {name} in {namespace}");
             };
-            let (reason, message, app) = of_pod(cluster, rules, namespace, &pod.shape);
+            let (reason, message, app) = of_pod(cluster, rules, namespace, &pod);
             Ok(Finding {
                 object: format!("pod/{name}"),
                 reason,
@@ -76,12 +76,17 @@ fn of_workload(
             } else {
                 (Reason::Injected, "new pods get the gateway")
             };
-            (reason, message.to_owned(), Some(injection.app.to_owned()))
+            let refused = pods.iter().find_map(|pod| pod.refused.as_ref());
+            let (reason, message) = match refused {
+                Some(note) => (Reason::PodsRefused, note.words.clone()),
+                None => (reason, message.to_owned()),
+            };
+            (reason, message, Some(injection.app.to_owned()))
         }
         Decision::Skip(skip) => (skip.reason, skip.message, skip.app),
     };
     let part = |pod: &Arc<PodFacts>| {
-        let (reason, message, _) = of_pod(cluster, rules, namespace, &pod.shape);
+        let (reason, message, _) = of_pod(cluster, rules, namespace, pod);
         Part {
             name: format!("pod/{}", pod.name),
             reason: reason.to_string(),
@@ -102,13 +107,18 @@ fn of_pod(
     cluster: &Cluster,
     rules: &Rules,
     namespace: &str,
-    shape: &Shape,
+    pod: &PodFacts,
 ) -> (Reason, String, Option<String>) {
     let claims = cluster.claims(namespace);
     let claims = claims.borrow();
+    let shape = &pod.shape;
     let (reason, message, injection) = match desired(shape, &claims, rules) {
         Decision::AlreadyCurrent(injection) => {
             (Reason::AlreadyCurrent, "it has the gateway", injection)
+        }
+        Decision::Inject(injection) if let Some(note) = &pod.refused => {
+            let app = Some(injection.app.to_owned());
+            return (Reason::PodsRefused, note.words.clone(), app);
         }
         Decision::Inject(injection) if shape.gateway == Gateway::Bare => {
             let message = "it came up without the gateway";

@@ -3,11 +3,13 @@
 mod case;
 mod route;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::core::Selector;
+use serde_json::json;
 use stanza::choice::Rollout;
 
 use super::*;
-use crate::cluster::{Budget, Disruptions, Progress};
+use crate::cluster::{Budget, Disruptions, Facts, Progress, Quota, Refused};
 use crate::shape::WorkloadKind;
 use case::{BEFORE, Case, WANTED, bare, injected, no_stanza, shape, workload};
 
@@ -159,6 +161,7 @@ fn what_stands_in_the_way() {
     }
     .waits(Reason::RolloutFailed);
     let wish = Wish::Gateway {
+        attempt: String::new(),
         hash: WANTED.to_owned(),
         rollout: Rollout::Notify,
     };
@@ -204,6 +207,59 @@ fn a_disruption_budget_is_respected_while_pods_are_ready() {
     case(true, Disruptions::Never).waits(Reason::DisruptionBudget);
     case(true, Disruptions::Allowed).rolls(Reason::RollBare, WANTED);
     case(false, Disruptions::NotNow).rolls(Reason::RollBare, WANTED);
+}
+
+#[test]
+fn what_was_refused_is_not_tried_again_before_something_changes() {
+    let refused = |attempt: &str, created: i64| PodFacts {
+        refused: Some(Refused {
+            attempt: attempt.to_owned(),
+            words: "failed quota: q: must specify limits.cpu".to_owned(),
+        }),
+        created: Timestamp::from_second(created).ok(),
+        ..bare()
+    };
+    let case = |pods| Case {
+        pods,
+        rollout: None,
+        ..Case::default()
+    };
+    case(vec![refused("1", 5)]).waits(Reason::PodsRefused);
+    case(vec![refused("0", 5)]).rolls(Reason::RollBare, WANTED);
+    let taken = |created: i64| PodFacts {
+        created: Timestamp::from_second(created).ok(),
+        ..injected(WANTED)
+    };
+    case(vec![refused("1", 5), taken(4)]).waits(Reason::PodsRefused);
+    case(vec![refused("1", 5), taken(6)]).rolls(Reason::RollBare, WANTED);
+    let plan = case(vec![refused("0", 5)]).planned(&Repairs::default());
+    assert!(plan.steps[0].roll.as_ref().unwrap().anew);
+}
+
+#[test]
+fn a_quota_without_room_is_seen_before_the_first_restart() {
+    let mut validated = Case {
+        pods: vec![bare()],
+        ..Case::default()
+    }
+    .validated();
+    let quota = json!({
+        "metadata": {"name": "q"}, "spec": {"hard": {"limits.memory": "1Gi"}},
+        "status": {"used": {"limits.memory": "900Mi"}},
+    });
+    let quota = Quota::read(serde_json::from_value(quota).unwrap()).unwrap();
+    validated.ground.quotas.push(Arc::new(quota));
+    let asks = json!({"limits": {"memory": "256Mi"}});
+    validated.members[0].asks = Some(serde_json::from_value(asks).unwrap());
+    let repairs = Repairs::default();
+    let means = Means {
+        expose: Expose::Service,
+        repairs: &repairs,
+        webhook_up: true,
+    };
+    let plan = plan(validated, &means);
+    assert_eq!(plan.steps[0].verdict.reason, Reason::Quota);
+    assert!(plan.steps[0].roll.is_none());
 }
 
 fn budget(disruptions: Disruptions) -> Budget {

@@ -15,6 +15,7 @@ fn rules() -> Rules {
     Rules {
         image: "ws-gateway:test".to_owned(),
         pull_policy: "IfNotPresent".to_owned(),
+        pull_secrets: Vec::new(),
         resources: ResourceRequirements::default(),
         trusted_proxies: Vec::new(),
         olares: tokio::sync::watch::channel(false).1,

@@ -38,6 +38,7 @@ impl Default for Case {
             wish: Wish::Gateway {
                 hash: WANTED.to_owned(),
                 rollout: Rollout::Auto,
+                attempt: "1".to_owned(),
             },
             budgets: Vec::new(),
             held: false,
@@ -58,6 +59,8 @@ pub(super) fn shape(gateway: Gateway) -> Shape {
         clash: None,
         envoy: false,
         mesh: None,
+        windows: false,
+        shares: false,
         fronted: false,
     }
 }
@@ -73,6 +76,8 @@ pub(super) fn bare() -> PodFacts {
     PodFacts {
         name: "chat-1".to_owned(),
         shape: shape(Gateway::Bare),
+        refused: None,
+        created: None,
         rollout: None,
         ready: true,
         leaving: false,
@@ -125,11 +130,13 @@ impl Case {
                 },
                 pods: self.pods.into_iter().map(Arc::new).collect(),
                 wish: self.wish,
+                asks: None,
             }],
             strays: Vec::new(),
             services: Vec::new(),
             overruled: Vec::new(),
             budgets: self.budgets.into_iter().map(Arc::new).collect(),
+            ground: crate::cluster::Ground::default(),
             disabled: self.disabled,
             identity: None,
             image: "ws-gateway:1".to_owned(),
