@@ -85,7 +85,7 @@ impl Ground {
         let quotas = self.quotas.iter().filter(|quota| !quota.scoped);
         quotas
             .flat_map(|quota| quota.hard.keys().map(move |key| (&quota.name, key)))
-            .find(|(_, key)| matches!(side(key, resources), Some(None)))
+            .find(|(_, key)| matches!(Counted::of(key, resources), Counted::Unsaid))
             .map(|(name, key)| format!("the ResourceQuota {name} wants {key} of every container"))
     }
 
@@ -94,7 +94,9 @@ impl Ground {
         let count = i128::try_from(count).unwrap_or(i128::MAX);
         self.quotas.iter().filter(|quota| !quota.scoped).find_map(|quota| {
             quota.hard.iter().find_map(|(key, hard)| {
-                let wanted = side(key, resources)??;
+                let Counted::Said(wanted) = Counted::of(key, resources) else {
+                        return None;
+                    };
                 let used = quota.used.get(key).and_then(milli).unwrap_or_default();
                 let full = used.saturating_add(milli(wanted)?.saturating_mul(count)) > milli(hard)?;
                 full.then(|| {
@@ -117,16 +119,29 @@ impl Ground {
     }
 }
 
-/// What a quota's key counts of a container; `None`: nothing of containers' resources.
-fn side<'a>(key: &str, resources: &'a ResourceRequirements) -> Option<Option<&'a Quantity>> {
-    let (side, name) = match key.split_once('.') {
-        Some(("limits", name)) => (&resources.limits, name),
-        Some(("requests", name)) => (&resources.requests, name),
-        None => (&resources.requests, key),
-        Some(_) => return None,
-    };
-    let counted = matches!(name, "cpu" | "memory");
-    counted.then(|| side.as_ref().and_then(|side| side.get(name)))
+/// What a quota's key counts of a container.
+enum Counted<'a> {
+    Said(&'a Quantity),
+    Unsaid,
+    /// Nothing of containers' resources.
+    Other,
+}
+
+impl<'a> Counted<'a> {
+    fn of(key: &str, resources: &'a ResourceRequirements) -> Self {
+        let (side, name) = match key.split_once('.') {
+            Some(("limits", name)) => (&resources.limits, name),
+            Some(("requests", name)) => (&resources.requests, name),
+            None => (&resources.requests, key),
+            Some(_) => return Self::Other,
+        };
+        if !matches!(name, "cpu" | "memory") {
+            return Self::Other;
+        }
+        side.as_ref()
+            .and_then(|side| side.get(name))
+            .map_or(Self::Unsaid, Self::Said)
+    }
 }
 
 fn fit(item: &LimitRangeItem, name: &str, resources: &mut ResourceRequirements) {
@@ -151,13 +166,13 @@ fn fit(item: &LimitRangeItem, name: &str, resources: &mut ResourceRequirements) 
         if let (Some(asked), Some(ceiling)) = (&request, &limit)
             && exceeds(asked, ceiling, &ratio)
         {
-            request = limit.clone();
+            request.clone_from(&limit);
         }
     }
     if let (Some(asked), Some(ceiling)) = (&request, &limit)
         && milli(asked) > milli(ceiling)
     {
-        request = limit.clone();
+        request.clone_from(&limit);
     }
     for (side, value) in [
         (&mut resources.requests, request),

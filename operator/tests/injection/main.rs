@@ -93,7 +93,7 @@ fn another_image_or_default_restarts_nothing() {
     let claims = [Claim {
         app: &app,
         service: Some(&service),
-        ground: &Ground::default(),
+        ground: &ws_operator::cluster::Ground::default(),
     }];
     let newer = Rules {
         image: "ws-gateway:newer".to_owned(),
@@ -251,7 +251,7 @@ fn an_older_kubernetes_has_no_native_sidecars() {
     let claims = [Claim {
         app: &app,
         service: Some(&service),
-        ground: &Ground::default(),
+        ground: &ws_operator::cluster::Ground::default(),
     }];
     let older = Rules {
         native: false,

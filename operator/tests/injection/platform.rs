@@ -24,7 +24,7 @@ fn behind_the_platforms_envoy_nothing_is_led_to_the_gateway() {
         let claims = [Claim {
             app: &app,
             service: Some(&service),
-            ground: &Ground::default(),
+            ground: &ws_operator::cluster::Ground::default(),
         }];
         let shape = Shape::of_pod(&pod.metadata, pod.spec.as_ref());
         match desired(&shape, &claims, &rules) {
