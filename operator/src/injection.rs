@@ -4,6 +4,7 @@ mod container;
 pub mod hash;
 mod hold;
 mod patch;
+mod refused;
 mod secrets;
 mod trust;
 mod withdraw;
@@ -14,23 +15,21 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use ring::digest;
-use serde_json::json;
 use stanza::choice::{Expose, Placement};
 use stanza::{WebSocket, env};
 use tokio::sync::watch;
 
 use crate::app::{App, Stanza};
-use crate::cluster::{Ground, Refused, ServiceFacts};
+use crate::cluster::{Ground, ServiceFacts};
 use crate::entrance;
 use crate::names;
 use crate::reason::Reason;
 use crate::shape::{Gateway, Owner, Shape, containers};
 use crate::source::pod_label;
-use crate::webhook::door::hex;
 
 pub use hash::hash;
 pub use patch::{annotation, patch};
+pub use refused::{attempt, let_in};
 pub use trust::{Mesh, Neighbours, Trust};
 pub use withdraw::withdrawal;
 
@@ -309,33 +308,6 @@ fn check<'a>(
         return refuse(Reason::Quota, &message);
     }
     Ok(websocket)
-}
-
-/// With what the API server is tried: what of it changes is worth another attempt.
-pub fn attempt(injection: &Injection<'_>, rules: &Rules) -> String {
-    let Injection {
-        websocket, ground, ..
-    } = injection;
-    let text = json!([
-        rules.image,
-        rules.pull_secrets,
-        container::resources(websocket, rules),
-        ground.conditions(),
-    ]);
-    let digest = digest::digest(&digest::SHA256, text.to_string().as_bytes());
-    let written = hash::written(&injection.hash);
-    format!("{written}-{}", hex(&digest.as_ref()[..8]))
-}
-
-/// Lets a pod in as it is, whose like the API server refused with the gateway.
-pub fn let_in(pod: &mut Pod, injection: &Injection<'_>, rules: &Rules, words: &str) {
-    uninject(&mut pod.metadata, pod.spec.get_or_insert_default());
-    let note = Refused {
-        attempt: attempt(injection, rules),
-        words: words.to_owned(),
-    };
-    let annotations = pod.metadata.annotations.get_or_insert_default();
-    annotations.insert(names::REFUSED.to_owned(), note.note());
 }
 
 /// Puts the gateway into a pod, in place of an older one of ours.
