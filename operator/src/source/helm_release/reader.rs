@@ -114,12 +114,6 @@ fn limit(resource: Resource, most: u64) -> io::Result<()> {
     Ok(setrlimit(resource, both)?)
 }
 
-/// Without a process of its own and its limits.
-#[cfg(fuzzing)]
-pub fn fuzz(payload: &[u8]) -> Result<bool, String> {
-    document(payload).map(|document| document.is_some())
-}
-
 fn document(payload: &[u8]) -> Answer {
     let Some(manifest) = decode::manifest(payload).map_err(|error| chain(&error))? else {
         return Ok(None);
