@@ -124,7 +124,7 @@ impl Door {
             request,
             &self.gateway.settings.identity,
             cookies.as_ref(),
-            claimed.as_ref().map(|claimed| claimed.user.clone()),
+            claimed.as_ref(),
             hook.as_ref(),
         );
         let protocol = hook

@@ -528,6 +528,35 @@ async fn issuer_audience_claim_and_cookie_name() {
 }
 
 #[tokio::test]
+async fn a_tokens_namespace_counts_where_the_clients_word_does_not() {
+    let mut app = App::start().await;
+    let member = signed(&with(ann(), &json!({"namespace": "team"})));
+    let bearer = format!("Bearer {member}");
+    for (namespaces, expected) in [("hook", json!("team")), ("client", json!("mine"))] {
+        let launch = Launch::for_app(&app)
+            .set("identity.jwt.secret", SECRET)
+            .set("identity.namespaces", namespaces);
+        let gateway = launch.start().await;
+        let headers = [("Authorization", bearer.as_str())];
+        let (mut client, open) =
+            Client::open_with(&gateway, &mut app, "/ws?namespace=mine", &headers).await;
+        assert_eq!(open["namespace"], expected, "{namespaces}");
+        if namespaces == "hook" {
+            let sent = gateway
+                .send(&json!({"payload": 1, "namespace": "team"}))
+                .await;
+            assert_eq!(sent["matched"], 1);
+            assert_eq!(client.text().await, "1");
+            // Nobody has vouched for this one.
+            let forged = [("Authorization", "Bearer e30.e30.e30")];
+            let (_stranger, open) =
+                Client::open_with(&gateway, &mut app, "/ws?namespace=team", &forged).await;
+            assert_eq!(open.get("namespace"), None);
+        }
+    }
+}
+
+#[tokio::test]
 async fn where_a_token_is_required_nobody_gets_in_without() {
     let mut app = App::start().await;
     let gateway = Launch::for_app(&app)

@@ -92,7 +92,8 @@ group! {
         /// for a hook that checks the password.
         "basic" basic: bool = false;
         /// Who says under which namespace a client is: `client` (`?namespace=`, which selects
-        /// nobody by itself) or `hook` (the auth hook, or the open callback's answer).
+        /// nobody by itself) or `hook` (the auth hook, a token's claim `namespace`, or the open
+        /// callback's answer).
         "namespaces" namespaces: Namespaces = Namespaces::Client;
     }
 }

@@ -11,6 +11,7 @@ use stanza::choice::Namespaces;
 use stanza::settings;
 
 use super::hook::HookAnswer;
+use super::jwt::Claimed;
 use crate::identity::{Identity, Part, Token};
 use crate::latin1;
 
@@ -22,13 +23,13 @@ pub fn identity<B>(
     request: &Request<B>,
     settings: &settings::Identity,
     cookies: Option<&Arc<[u8]>>,
-    claimed: Option<String>,
+    claimed: Option<&Claimed>,
     hook: Option<&HookAnswer>,
 ) -> Identity {
     let headers = request.headers();
     let user = hook
         .and_then(|hook| hook.user.clone())
-        .or(claimed)
+        .or_else(|| claimed.map(|claimed| claimed.user.clone()))
         .or_else(|| header_user(headers, settings))
         // Only a claim until somebody checked the password; a hook that looks at a cookie did not.
         .or_else(|| {
@@ -40,7 +41,7 @@ pub fn identity<B>(
         hook.and_then(|hook| hook.namespace.clone())
             .or_else(|| match settings.namespaces {
                 Namespaces::Client => query_namespace(request),
-                Namespaces::Hook => None,
+                Namespaces::Hook => claimed.and_then(|claimed| claimed.namespace.clone()),
             });
     let token = cookies
         .and_then(token)

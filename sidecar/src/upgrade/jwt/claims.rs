@@ -13,6 +13,8 @@ use super::keys::Keys;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimed {
     pub user: String,
+    /// What its claim `namespace` says, for `identity.namespaces: hook`.
+    pub namespace: Option<String>,
     /// In seconds since 1970, leeway and all: from then on the token is worth nothing.
     pub expires: u64,
 }
@@ -24,6 +26,8 @@ pub enum Invalid {
     NoKey,
     Because(String),
 }
+
+const NAMESPACE: &str = "namespace";
 
 /// As they stand: a number keeps all its digits.
 type Claims = HashMap<String, Box<RawValue>>;
@@ -38,12 +42,14 @@ pub fn check(token: &[u8], keys: &Keys, settings: &settings::Jwt) -> Result<Clai
     }
     let claims = verified(token, &header, keys, settings)?;
     let user = name(&claims, &settings.claim).map_err(Invalid::Because)?;
+    let namespace = name(&claims, NAMESPACE).ok();
     let exp = claims.get("exp").and_then(|exp| seconds(exp.get()));
     let Some(exp) = exp else {
         return Err(Invalid::Because("its exp is no time".to_owned()));
     };
     Ok(Claimed {
         user,
+        namespace,
         expires: exp.saturating_add(settings.leeway.0.as_secs()),
     })
 }
