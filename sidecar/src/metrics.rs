@@ -80,6 +80,11 @@ struct ReasonLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ActionLabel {
+    action: Word,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabel {
     result: Word,
 }
@@ -114,6 +119,7 @@ impl Metrics {
                 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
             ])
         };
+        let seconds = Family::<ActionLabel, Histogram, _>::new_with_constructor(histogram);
         let received = Family::<TypeLabel, Counter>::default();
         let callbacks = Family::<CallbackLabels, Counter>::default();
         let mut metrics = Self {
@@ -134,7 +140,10 @@ impl Metrics {
                     callbacks.get_or_create_owned(&CallbackLabels { action, result })
                 })
             }),
-            callback_seconds: [histogram(), histogram(), histogram()],
+            callback_seconds: ACTIONS.map(|action| {
+                let action = Word(action.as_str());
+                seconds.get_or_create_owned(&ActionLabel { action })
+            }),
             retries: Counter::default(),
             ends_given_up: Counter::default(),
             admin: Family::default(),
@@ -186,14 +195,11 @@ impl Metrics {
             "Callbacks to the app, by action and result",
             callbacks.clone(),
         );
-        for action in ACTIONS {
-            r.sub_registry_with_label(("action".into(), action.as_str().into()))
-                .register(
-                    "callback_duration_seconds",
-                    "How long the app took to answer a callback",
-                    metrics.callback_seconds[action as usize].clone(),
-                );
-        }
+        r.register(
+            "callback_duration_seconds",
+            "How long the app took to answer a callback",
+            seconds,
+        );
         r.register(
             "callback_retries",
             "Callbacks that were sent again",

@@ -142,7 +142,9 @@ impl Server {
         request: Request,
     ) -> Response<ServerBody> {
         let path = request.uri().path();
-        let ours = path == self.gateway.settings.routes.path.as_str();
+        let is_ours = |path| path == self.gateway.settings.routes.path.as_str();
+        // Some clients' libraries append a slash.
+        let ours = is_ours(path) || path.strip_suffix('/').is_some_and(is_ours);
         let peer = asked.peer;
         // What is no WebSocket is the app's, also at our path.
         let own = path.starts_with(admin::PREFIX) || (ours && is_websocket(request.headers()));

@@ -129,6 +129,7 @@ impl Door {
         );
         let protocol = hook
             .and_then(|hook| hook.protocol)
+            .filter(|chosen| is_offered(request.headers(), chosen))
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
         let (head, connection) = describe(request, identity, cookies);
@@ -317,7 +318,7 @@ pub fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
         Refused::new(
             "key",
             StatusCode::BAD_REQUEST,
-            "Sec-WebSocket-Key: expected 16 bytes in base64",
+            "Sec-WebSocket-Key: expected 1 to 64 visible characters",
         )
     })
 }
@@ -333,6 +334,15 @@ fn has_token(headers: &HeaderMap, name: &header::HeaderName, wanted: &str) -> bo
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
         .any(|token| token.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+/// RFC 6455 §4.1: a client fails the connection for one that it did not offer.
+fn is_offered(headers: &HeaderMap, chosen: &HeaderValue) -> bool {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .any(|offered| offered.trim_ascii() == chosen.as_bytes())
 }
 
 fn first_offered(headers: &HeaderMap) -> Option<HeaderValue> {

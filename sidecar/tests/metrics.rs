@@ -22,6 +22,17 @@ fn the_page_lists_every_metric_and_its_type() {
     metrics.token("valid");
     metrics.keys_read(true);
     let text = metrics.render(0);
+    // A parser that is strict takes a name's type once.
+    for kind in ["# TYPE ", "# HELP "] {
+        let mut names: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(kind)?.split(' ').next())
+            .collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all, "{text}");
+    }
     let exported: BTreeMap<String, String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))

@@ -196,8 +196,10 @@ async fn the_list() {
         Client::open_with(&gateway, &mut app, "/ws", &[("X-BFL-USER", "bob"), agent]).await;
     let list = gateway.list("").await;
     let opened = |user: usize| list["data"][user]["conns"][0]["opened_at"].clone();
-    let ann = json!({"id": open["conn_id"], "userAgent": "golden/1", "access_public": false, "opened_at": opened(0), "namespace": "n"});
-    let bob = json!({"id": public["conn_id"], "userAgent": "golden/1", "access_public": true, "opened_at": opened(1)});
+    // The MD5 of the agent.
+    let tag = "168994bc86202b626f7c83b079f3a805";
+    let ann = json!({"id": open["conn_id"], "token": "t", "userAgent": "golden/1", "userAgentTag": tag, "access_public": false, "opened_at": opened(0), "namespace": "n"});
+    let bob = json!({"id": public["conn_id"], "token": public["token"], "userAgent": "golden/1", "userAgentTag": tag, "access_public": true, "opened_at": opened(1)});
     let expected = json!({"code": 0, "message": "success", "data": [
         {"name": "ann", "conns": [ann], "conns_number": 1, "public_conns": [], "public_conns_number": 0},
         {"name": "bob", "conns": [bob], "conns_number": 1, "public_conns": [bob], "public_conns_number": 1},
@@ -239,7 +241,7 @@ async fn what_is_no_upgrade_is_told_what_is_expected() {
         (old.status, old.header("sec-websocket-version")),
         (426, Some("13"))
     );
-    let keyless = http::upgrade(gateway.clients, "/ws", &[("Sec-WebSocket-Key", "c2hvcnQ=")]).await;
+    let keyless = http::upgrade(gateway.clients, "/ws", &[("Sec-WebSocket-Key", "")]).await;
     assert_eq!(keyless.status, 400);
     assert_eq!(
         http::upgrade(gateway.clients, "/elsewhere", &[])

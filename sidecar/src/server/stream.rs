@@ -25,6 +25,8 @@ pub(crate) struct RequestStream {
     body: Body,
     /// What was read from the socket and belongs to nobody yet.
     behind: Vec<u8>,
+    /// What is left to write of a 101's head, as it is to go out.
+    switching: Vec<u8>,
     progress: Arc<Progress>,
 }
 
@@ -63,6 +65,7 @@ impl RequestStream {
             taken: 0,
             body: head.body,
             behind,
+            switching: Vec::new(),
             progress,
         }
     }
@@ -158,6 +161,16 @@ impl Write for RequestStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        if self.switching.is_empty() && bytes.starts_with(b"HTTP/1.1 101 ") {
+            self.switching = with_names_of_the_rfc(bytes);
+        }
+        if !self.switching.is_empty() {
+            let this = &mut *self;
+            let written = ready!(Pin::new(&mut this.stream).poll_write(context, &this.switching))?;
+            this.switching.drain(..written);
+            this.progress.moved();
+            return Poll::Ready(Ok(written));
+        }
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
         self.progress.moved();
         Poll::Ready(written)
@@ -168,6 +181,12 @@ impl Write for RequestStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        let head = slices.iter().find(|slice| !slice.is_empty());
+        if let Some(head) = head
+            && (!self.switching.is_empty() || head.starts_with(b"HTTP/1.1 101 "))
+        {
+            return self.poll_write(context, head);
+        }
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
         self.progress.moved();
         Poll::Ready(written)
@@ -187,6 +206,27 @@ impl Write for RequestStream {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
+
+/// Some clients look for these names as RFC 6455 writes them, and hyper writes names in lower case.
+/// They are as long as before, so that what hyper counts as written is.
+fn with_names_of_the_rfc(head: &[u8]) -> Vec<u8> {
+    const NAMES: [&str; 4] = [
+        "Upgrade",
+        "Connection",
+        "Sec-WebSocket-Accept",
+        "Sec-WebSocket-Protocol",
+    ];
+    let mut head = head.to_vec();
+    for line in head.split_mut(|byte| *byte == b'\n') {
+        let colon = line.iter().position(|byte| *byte == b':').unwrap_or(0);
+        let found = &mut line[..colon];
+        let same = |name: &&&str| found.eq_ignore_ascii_case(name.as_bytes());
+        if let Some(name) = NAMES.iter().find(same) {
+            found.copy_from_slice(name.as_bytes());
+        }
+    }
+    head
 }
 
 impl Progress {
