@@ -201,11 +201,6 @@ impl Metrics {
             seconds,
         );
         r.register(
-            "callback_retries",
-            "Callbacks that were sent again",
-            metrics.retries.clone(),
-        );
-        r.register(
             "admin_requests",
             "Admin API requests, by call and status",
             metrics.admin.clone(),
@@ -217,6 +212,11 @@ impl Metrics {
     }
 
     fn register_ends(&self, r: &mut Registry, journal: Option<&JournalMetrics>) {
+        r.register(
+            "callback_retries",
+            "Callbacks that were sent again",
+            self.retries.clone(),
+        );
         r.register(
             "ends_given_up",
             "Ends of connections of which the app may not know",
