@@ -358,3 +358,23 @@ async fn on_sigterm_it_goes_on_as_long_as_the_app_does() {
     drop(stage.app);
     assert!(stage.gateway.exited().await.success());
 }
+
+/// What an app's page shows of an upgrade is the app's, to the byte.
+#[tokio::test]
+async fn a_body_that_looks_like_an_upgrade_is_left_as_it_is() {
+    let stage = Stage::set().await;
+    let mut client = stage.client().await;
+    client.write("GET /page HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    let mut app = stage.app_with_a_request().await;
+    app.head().await;
+    let body = "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n";
+    let length = body.len();
+    app.write(&format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+    ))
+    .await;
+    // Only now, so that it is written by itself.
+    client.head().await;
+    app.write(body).await;
+    assert_eq!(client.until("upgrade\r\n").await, body);
+}

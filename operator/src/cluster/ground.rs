@@ -218,11 +218,13 @@ fn milli(quantity: &Quantity) -> Option<i128> {
         "G" => 1e9,
         "T" => 1e12,
         "P" => 1e15,
+        "E" => 1e18,
         "Ki" => 1024.0,
         "Mi" => 1024f64.powi(2),
         "Gi" => 1024f64.powi(3),
         "Ti" => 1024f64.powi(4),
         "Pi" => 1024f64.powi(5),
+        "Ei" => 1024f64.powi(6),
         exponent => 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
     };
     #[allow(
@@ -332,6 +334,8 @@ mod tests {
         assert_eq!(of("1.5"), Some(1500));
         assert_eq!(of("1Ki"), Some(1_024_000));
         assert_eq!(of("2e3"), Some(2_000_000));
+        assert_eq!(of("1E"), Some(10_i128.pow(21)));
+        assert_eq!(of("1Ei"), Some((1 << 60) * 1000));
         assert_eq!(of("fast"), None);
     }
 }

@@ -64,11 +64,12 @@ struct Lines {
 }
 
 impl Lines {
-    fn first(&self, path: &str, what: &'static str) -> bool {
+    /// Whether it is the first time that this is said of an event's path.
+    fn first(&self, sent: &Outgoing, what: &'static str) -> bool {
         /// An app may send its callbacks to a path of their own each.
         const MOST: usize = 256;
         let mut said = self.once.lock().unwrap_or_else(PoisonError::into_inner);
-        said.len() < MOST && said.insert((path.to_owned(), what))
+        said.len() < MOST && said.insert((refusal::shown(target::path(sent.start())), what))
     }
 }
 
@@ -245,8 +246,7 @@ impl<T: Transport> Delivery<T> {
         if self.stays_on_path && !refusal::is_same_but_a_slash(path, &to) {
             return None;
         }
-        let from = refusal::shown(path);
-        if self.lines.first(&from, "moved") {
+        if self.lines.first(event, "moved") {
             let (status, to) = (answer.status.as_u16(), refusal::shown(&to));
             warn!(
                 url = url(sent),
@@ -274,9 +274,7 @@ impl<T: Transport> Delivery<T> {
         let Some(body) = answer.action else {
             let beginning = answer.beginning.unwrap_or_default();
             if let Some(hint) = refusal::looks_like_more(&beginning.body)
-                && self
-                    .lines
-                    .first(&refusal::shown(target::path(sent.start())), hint)
+                && self.lines.first(sent, hint)
             {
                 let (action, url) = (action.as_str(), url(sent));
                 warn!(action, url, "{hint}");
@@ -286,9 +284,7 @@ impl<T: Transport> Delivery<T> {
         match answer::parse(&body, self.namespaces) {
             Ok(actions) => Some(Box::new(actions)),
             Err(error) => {
-                let first = self
-                    .lines
-                    .first(&refusal::shown(target::path(sent.start())), "answer");
+                let first = self.lines.first(sent, "answer");
                 if let Some(left_out) = self.lines.bad_action.pass().or(first.then_some(0)) {
                     let (action, url) = (action.as_str(), url(sent));
                     warn!(action, url, %error, left_out, "the app's action answer is ignored");
@@ -302,9 +298,7 @@ impl<T: Transport> Delivery<T> {
         let beginning = answer.beginning.as_deref();
         let location = beginning.and_then(|beginning| beginning.location.as_deref());
         let hint = refusal::hint(answer.status, location);
-        let first = self
-            .lines
-            .first(&refusal::shown(target::path(sent.start())), hint);
+        let first = self.lines.first(sent, hint);
         if let Some(left_out) = self.lines.error_status.pass().or(first.then_some(0)) {
             let (status, action) = (answer.status.as_u16(), action.as_str());
             let location = location.map(refusal::shown);

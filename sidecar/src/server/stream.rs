@@ -25,6 +25,8 @@ pub(crate) struct RequestStream {
     body: Body,
     /// What was read from the socket and belongs to nobody yet.
     behind: Vec<u8>,
+    /// Something of the answer was written: what comes behind its head is not ours to read.
+    begun: bool,
     /// What is left to write of a 101's head, as it is to go out.
     switching: Vec<u8>,
     progress: Arc<Progress>,
@@ -65,6 +67,7 @@ impl RequestStream {
             taken: 0,
             body: head.body,
             behind,
+            begun: false,
             switching: Vec::new(),
             progress,
         }
@@ -161,17 +164,19 @@ impl Write for RequestStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.switching.is_empty() && bytes.starts_with(b"HTTP/1.1 101 ") {
+        if !self.begun && self.switching.is_empty() && bytes.starts_with(SWITCHING) {
             self.switching = with_names_of_the_rfc(bytes);
         }
         if !self.switching.is_empty() {
             let this = &mut *self;
             let written = ready!(Pin::new(&mut this.stream).poll_write(context, &this.switching))?;
             this.switching.drain(..written);
+            this.begun = true;
             this.progress.moved();
             return Poll::Ready(Ok(written));
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        self.begun = true;
         self.progress.moved();
         Poll::Ready(written)
     }
@@ -181,13 +186,14 @@ impl Write for RequestStream {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let head = slices.iter().find(|slice| !slice.is_empty());
-        if let Some(head) = head
-            && (!self.switching.is_empty() || head.starts_with(b"HTTP/1.1 101 "))
+        if (!self.begun || !self.switching.is_empty())
+            && let Some(head) = slices.iter().find(|slice| !slice.is_empty())
+            && (!self.switching.is_empty() || head.starts_with(SWITCHING))
         {
             return self.poll_write(context, head);
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
+        self.begun = true;
         self.progress.moved();
         Poll::Ready(written)
     }
@@ -207,6 +213,8 @@ impl Write for RequestStream {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
 
 /// Some clients look for these names as RFC 6455 writes them, and hyper writes names in lower case.
 /// They are as long as before, so that what hyper counts as written is.
