@@ -133,12 +133,13 @@ async fn ctrl_c_on_a_terminal_ends_at_once() {
     for command in [dev, run] {
         let ports = [free_port(), free_port()];
         let command = format!(
-            "{command} --listen=127.0.0.1:{} --ops-listen=127.0.0.1:{} --pod-ip=127.0.0.1 --upstream-port={}",
+            "exec {command} --listen=127.0.0.1:{} --ops-listen=127.0.0.1:{} --pod-ip=127.0.0.1 --upstream-port={}",
             ports[0],
             ports[1],
             app.port()
         );
-        // util-linux' script gives it a terminal of its own, and takes its input for typing.
+        // util-linux' script gives it a terminal of its own, and takes its input for typing. A shell that stays between
+        // the two would have an end of its own (dash says 130).
         let mut terminal = Command::new("script")
             .args(["--quiet", "--return", "--command", &command, "/dev/null"])
             .stdin(Stdio::piped())
