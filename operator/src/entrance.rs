@@ -7,7 +7,7 @@ use stanza::choice::Placement;
 use stanza::env;
 
 use crate::app::{App, Stanza};
-use crate::cluster::{Protocol, ServiceFacts};
+use crate::cluster::{PodFacts, Protocol, ServiceFacts};
 use crate::names;
 
 /// The entrance's port.
@@ -71,6 +71,23 @@ pub fn port(app: &App, service: &ServiceFacts) -> Result<EntrancePort, String> {
         own,
         routed,
     })
+}
+
+/// Whether the port may lead to gateways: as long as one of these pods answers and has none in front
+/// of the app, it leads to the app itself, which every pod has. Where none answers yet, those count
+/// that will.
+pub fn may_front<'a>(pods: impl Iterator<Item = &'a PodFacts>) -> bool {
+    let (mut answering, mut behind, mut coming) = (0, 0, 0);
+    for pod in pods.filter(|pod| !pod.leaving) {
+        answering += u32::from(pod.ready);
+        behind += u32::from(pod.ready && pod.shape.fronted);
+        coming += u32::from(!pod.shape.fronted);
+    }
+    if answering == 0 {
+        coming == 0
+    } else {
+        behind == answering
+    }
 }
 
 /// What leads to the gateway. Where that is an init container, older endpoint controllers do not

@@ -102,6 +102,7 @@ pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decisi
     let claim = claims
         .iter()
         .find(|claim| claim.selects(shape) && claim.may_have(shape));
+    let claim = claim.or_else(|| claims.iter().find(|claim| claim.is_asked_by(shape)));
     let Some(claim @ Claim { app, .. }) = claim else {
         return Decision::Skip(unclaimed(shape, claims));
     };
@@ -141,6 +142,20 @@ impl Claim<'_> {
     fn selects(&self, shape: &Shape) -> bool {
         self.service
             .is_some_and(|service| shape.is_selected_by(&service.selector))
+    }
+
+    /// A pod that asks by label and that the Service will select once its selector moves on: it has the
+    /// labels, one at least with another value (blue and green, Argo Rollouts' hash).
+    fn is_asked_by(&self, shape: &Shape) -> bool {
+        let Some(service) = self.service else {
+            return false;
+        };
+        let selector = &service.selector;
+        let mut pairs = selector.iter();
+        let shared = pairs.any(|(key, value)| shape.labels.get(key) == Some(value));
+        // Who wrote no manifest has one of the own name, and waits for it.
+        let by_label = self.app.source.as_deref() == Some(pod_label::SOURCE);
+        shape.asks() && !by_label && shared && shape.is_kin(selector)
     }
 
     /// AppManifests that labels ask for are named as the workloads are, of whatever kind.

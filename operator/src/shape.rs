@@ -113,6 +113,11 @@ impl Shape {
         ask::asks(&self.labels)
     }
 
+    /// It has every label that the selector looks at, whatever their values.
+    pub fn is_kin(&self, selector: &BTreeMap<String, String>) -> bool {
+        !selector.is_empty() && selector.keys().all(|key| self.labels.contains_key(key))
+    }
+
     pub fn is_selected_by(&self, selector: &BTreeMap<String, String>) -> bool {
         selects(selector, &self.labels)
     }

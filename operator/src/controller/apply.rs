@@ -212,6 +212,10 @@ async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Er
     Ok(match &plan.route {
         Route::None(verdict) | Route::Entrance(Entrance::Waits(verdict)) => verdict.clone(),
         Route::Entrance(Entrance::Kept(port)) => fronted(plan, *port),
+        Route::Entrance(Entrance::Back(change, verdict)) => {
+            written(&change.service, retarget(&services, change).await)?;
+            verdict.clone()
+        }
         Route::Entrance(Entrance::Lead(change)) => {
             written(&change.service, retarget(&services, change).await)?;
             fronted(plan, change.port())

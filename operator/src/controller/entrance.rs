@@ -22,6 +22,8 @@ pub(super) enum Entrance {
     /// It leads to the gateway.
     Kept(i32),
     Lead(Retarget),
+    /// To the app itself again, for now.
+    Back(Retarget, Verdict),
     /// Not yet, or not at all.
     Waits(Verdict),
 }
@@ -48,22 +50,43 @@ pub(super) fn entrance(
         Ok(port) => port,
         Err(why) => return waits(Reason::ExposeUnsupported, why),
     };
-    if port.routed {
+    let selected = || {
+        pods(validated)
+            .map(AsRef::as_ref)
+            .filter(|pod: &&PodFacts| pod.shape.is_selected_by(&service.selector))
+    };
+    if port.routed && entrance::may_front(selected()) {
         return Entrance::Kept(port.number);
     }
-    let ready: Vec<&PodFacts> = pods(validated)
-        .filter(|pod| pod.ready && pod.shape.is_selected_by(&service.selector))
-        .map(AsRef::as_ref)
-        .collect();
+    let ready: Vec<&PodFacts> = selected().filter(|pod| pod.ready).collect();
     let fronted = ready.iter().filter(|pod| pod.shape.fronted).count();
     if fronted == 0 || fronted < ready.len() {
         let message = format!(
-            "{fronted} of {} ready pods have the gateway in front of the app",
-            ready.len()
+            "{fronted} of {} ready pods have the gateway in front of the app{}",
+            ready.len(),
+            never(validated)
         );
-        return waits(Reason::EntranceWaiting, message);
+        let verdict = Verdict::new(Reason::EntranceWaiting, message);
+        return match Retarget::back(service) {
+            Some(back) => Entrance::Back(back, verdict),
+            None => Entrance::Waits(verdict),
+        };
     }
     Entrance::Lead(Retarget::lead(app, websocket, service, &port))
+}
+
+/// A pod that nobody replaces, and how to end it.
+fn never(validated: &Validated) -> String {
+    let strays = validated.strays.iter();
+    let mut bare = strays.filter(|(pod, _)| pod.ready && !pod.shape.fronted);
+    match bare.next() {
+        Some((pod, verdict)) if verdict.reason == Reason::OtherOwner => format!(
+            "; nothing restarts the pod {}: delete it, and its owner makes it anew with the gateway",
+            pod.name
+        ),
+        Some((pod, verdict)) => format!("; the pod {} never will: {}", pod.name, verdict.message),
+        None => String::new(),
+    }
 }
 
 /// The Services that we led to a gateway of this app, and that should lead to the app again.

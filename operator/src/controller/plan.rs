@@ -114,7 +114,8 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
             let wanted = match (&route, &validated.entrance) {
                 // Until the entrance leads there, a companion of before does.
                 (
-                    Route::Service(_) | Route::Entrance(Entrance::Waits(_) | Entrance::Lead(_)),
+                    Route::Service(_)
+                    | Route::Entrance(Entrance::Waits(_) | Entrance::Lead(_) | Entrance::Back(..)),
                     Some(entrance),
                 ) => Some(service::name(&entrance.name)),
                 _ => None,

@@ -102,8 +102,13 @@ pub(super) fn injected(plan: &Plan) -> Verdict {
     };
     let counts = &plan.counts;
     // Their author says so, and others serve the entrance.
-    let left_alone =
-        |reason| counts.wanted > 0 && matches!(reason, Reason::OptedOut | Reason::NotLabelled);
+    let left_alone = |reason| {
+        counts.wanted > 0
+            && matches!(
+                reason,
+                Reason::OptedOut | Reason::NotLabelled | Reason::NotEntrance
+            )
+    };
     let trouble = plan
         .steps
         .iter()
@@ -194,7 +199,9 @@ fn url(app: &App, applied: &Applied) -> Option<String> {
         Route::Service(_) => (super::service::name(entrance), env::CLIENT_PORT.into()),
         Route::Entrance(Entrance::Kept(port)) => (entrance.clone(), *port),
         Route::Entrance(Entrance::Lead(change)) => (entrance.clone(), change.port()),
-        Route::Entrance(Entrance::Waits(_)) | Route::None(_) => return None,
+        Route::Entrance(Entrance::Waits(_) | Entrance::Back(..)) | Route::None(_) => {
+            return None;
+        }
     };
     let path = &websocket.gateway.routes.path;
     Some(format!(

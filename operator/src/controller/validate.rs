@@ -133,6 +133,12 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
                     // What runs, runs on.
                     match skip.reason {
                         Reason::Quota => Wish::Leave(verdict),
+                        // The entrance may come back to them, as it does between two colours.
+                        Reason::NotEntrance
+                            if may_be_selected(&workload.shape, &observed.entrance) =>
+                        {
+                            Wish::Leave(verdict)
+                        }
                         _ => Wish::None(verdict),
                     }
                 }
@@ -188,6 +194,13 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
         image: rules.image.clone(),
         identity,
     }
+}
+
+/// Today's entrance looks at labels that the workload has, with other values.
+fn may_be_selected(shape: &Shape, entrance: &Option<Arc<ServiceFacts>>) -> bool {
+    entrance
+        .as_ref()
+        .is_some_and(|service| shape.is_kin(&service.selector))
 }
 
 /// As new pods get it; what others put into pods shows in those that run.

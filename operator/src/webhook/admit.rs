@@ -12,7 +12,7 @@ use super::review::Review;
 use super::subject::Subject;
 use crate::api::AppManifest;
 use crate::app::{App, Stanza};
-use crate::cluster::{Cluster, Facts, ServiceFacts};
+use crate::cluster::{Cluster, Facts, PodFacts, ServiceFacts};
 use crate::entrance;
 use crate::events::Notice;
 use crate::injection::{self, Decision, Rules, desired};
@@ -151,10 +151,33 @@ pub(super) fn service(review: &Review<'_>, cluster: &Cluster, rules: &Rules) -> 
         && rules.expose(websocket, false) == Expose::Entrance
         && entrance::port(&app, &before).is_ok_and(|port| port.routed);
     let port = entrance::port(&app, &after).ok()?;
-    if !wanted || port.routed {
+    if !wanted {
         return None;
     }
     let target = format!("/spec/ports/{}/targetPort", port.index);
+    let pods = cluster.pods.in_namespace(review.namespace());
+    let selected = pods
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|pod: &&PodFacts| pod.shape.is_selected_by(&after.selector));
+    let switched = before.selector != after.selector;
+    let fronts = if cluster.pods.is_synced() {
+        entrance::may_front(selected)
+    } else {
+        !switched
+    };
+    match (port.routed, fronts) {
+        // Other pods than before, within the same request: none of theirs goes to a port that they
+        // do not have.
+        (true, false) if switched => {
+            return serde_json::from_value(json!([
+                {"op": "replace", "path": target, "value": port.own},
+            ]))
+            .ok();
+        }
+        (false, true) => {}
+        _ => return None,
+    }
     let note = injection::annotation(names::OWN_TARGET);
     serde_json::from_value(json!([
         {"op": "add", "path": target, "value": entrance::target(websocket)},

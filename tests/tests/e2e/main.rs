@@ -2,6 +2,7 @@
 //! its own ServiceAccount. `make e2e` starts a cluster and runs this in it.
 
 mod alone;
+mod blue_green;
 mod cert_manager;
 mod certificates;
 mod chaos;
@@ -123,6 +124,7 @@ fn trials() -> Vec<Trial> {
         entrance::no_request_fails_with_helm_3,
         entrance::a_native_sidecar_in_front_of_a_named_port,
         entrance::a_native_sidecar_in_front_of_a_numbered_port,
+        blue_green::a_switch_loses_no_request,
         examples::the_one_file_is_what_the_chart_says,
         upgrade::the_dockerfiles_make_what_is_tested,
         examples::install_yaml_is_what_the_chart_says,
