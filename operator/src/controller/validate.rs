@@ -10,7 +10,7 @@ use stanza::choice::Rollout;
 use super::dereference::{Member, Observed};
 use crate::app::{App, AppId, Stanza};
 use crate::cluster::{Budget, Ground, PodFacts, ServiceFacts, WorkloadFacts};
-use crate::injection::{Decision, Neighbours, Rules, Trust, attempt, desired};
+use crate::injection::{Decision, Neighbours, Rules, Skip, Trust, attempt, desired};
 use crate::reason::Reason;
 use crate::shape::{Gateway, Shape};
 use crate::source::precedence::winner;
@@ -129,18 +129,7 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
                     {
                         return None;
                     }
-                    let verdict = Verdict::new(skip.reason, skip.message);
-                    // What runs, runs on.
-                    match skip.reason {
-                        Reason::Quota => Wish::Leave(verdict),
-                        // The entrance may come back to them, as it does between two colours.
-                        Reason::NotEntrance
-                            if may_be_selected(&workload.shape, &observed.entrance) =>
-                        {
-                            Wish::Leave(verdict)
-                        }
-                        _ => Wish::None(verdict),
-                    }
+                    without(skip, &workload.shape, observed.entrance.as_deref())
                 }
             };
             Some(Assessed {
@@ -196,11 +185,17 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
     }
 }
 
-/// Today's entrance looks at labels that the workload has, with other values.
-fn may_be_selected(shape: &Shape, entrance: &Option<Arc<ServiceFacts>>) -> bool {
-    entrance
-        .as_ref()
-        .is_some_and(|service| shape.is_kin(&service.selector))
+/// What becomes of pods that would get no gateway now.
+fn without(skip: Skip, shape: &Shape, entrance: Option<&ServiceFacts>) -> Wish {
+    let verdict = Verdict::new(skip.reason, skip.message);
+    // The entrance may come back to them, as it does between two colours.
+    let may_be_selected = entrance.is_some_and(|service| shape.is_kin(&service.selector));
+    match skip.reason {
+        // What runs, runs on.
+        Reason::Quota => Wish::Leave(verdict),
+        Reason::NotEntrance if may_be_selected => Wish::Leave(verdict),
+        _ => Wish::None(verdict),
+    }
 }
 
 /// As new pods get it; what others put into pods shows in those that run.

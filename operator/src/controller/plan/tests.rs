@@ -237,6 +237,27 @@ fn what_was_refused_is_not_tried_again_before_something_changes() {
 }
 
 #[test]
+fn a_port_leads_to_the_app_while_a_pod_that_answers_has_no_gateway() {
+    let pod = |fronted, ready| {
+        let mut pod = bare();
+        (pod.shape.fronted, pod.ready) = (fronted, ready);
+        pod
+    };
+    let fronts = |pods: &[PodFacts]| crate::entrance::may_front(pods.iter());
+    assert!(fronts(&[pod(true, true), pod(true, false)]));
+    assert!(
+        fronts(&[pod(true, true), pod(false, false)]),
+        "it answers nobody yet"
+    );
+    assert!(!fronts(&[pod(true, true), pod(false, true)]));
+    assert!(
+        !fronts(&[pod(true, false), pod(false, false)]),
+        "nobody answers yet"
+    );
+    assert!(fronts(&[]));
+}
+
+#[test]
 fn a_quota_without_room_is_seen_before_the_first_restart() {
     let mut validated = Case {
         pods: vec![bare()],
