@@ -32,6 +32,8 @@ pub struct App {
     pub generation: i64,
     /// The value of the source label; `None`: written by hand.
     pub source: Option<String>,
+    /// Where the Helm release's Secret is, if in another namespace.
+    pub release_namespace: Option<String>,
     /// The source is in the middle of a change.
     pub held: bool,
     /// The workload that asked for it by label.
@@ -101,6 +103,7 @@ impl App {
             generation: object.metadata.generation.unwrap_or_default(),
             source,
             owner,
+            release_namespace: object.annotations().get(names::RELEASE_NAMESPACE).cloned(),
             held: object.annotations().contains_key(names::HOLD),
             leaving: object.metadata.deletion_timestamp.is_some(),
             created: object.creation_timestamp().map(|time| time.0),
@@ -135,6 +138,7 @@ impl App {
     pub fn same_as(&self, other: &Self) -> bool {
         self.uid == other.uid
             && self.source == other.source
+            && self.release_namespace == other.release_namespace
             && self.stanza == other.stanza
             && self.held == other.held
             && self.leaving == other.leaving

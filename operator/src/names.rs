@@ -50,6 +50,11 @@ pub const SOURCE: &str = "ws.olares.com/source";
 pub const HOLD: &str = "ws.olares.com/hold";
 /// On an AppManifest: what its source could not read of the stanza, one problem to a line.
 pub const PROBLEM: &str = "ws.olares.com/problem";
+/// On an AppManifest: the namespace of the Helm release's Secret, where that is another one. On a
+/// Service, as annotation: releases whose Secrets are in that namespace may tell of it.
+pub const RELEASE_NAMESPACE: &str = "ws.olares.com/release-namespace";
+/// The same on a Service, as label, by Flux, which puts it on all that a HelmRelease makes.
+pub const FLUX_NAMESPACE: &str = "helm.toolkit.fluxcd.io/namespace";
 /// On a companion Service, as label: the entrance Service it stands beside.
 pub const ENTRANCE: &str = "ws.olares.com/entrance";
 

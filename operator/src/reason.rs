@@ -127,6 +127,11 @@ reasons! {
     /// it is skipped until it changes, and what was made of it before stays as it is. The Event on
     /// the release's Secret says why. Write the AppManifest yourself instead.
     ReleaseUnreadable = "release-unreadable", Warning;
+    /// A Helm release's Secret is in another namespace than its objects, and the entrance's Service
+    /// does not say that it belongs to it: nobody speaks for another's namespace by a Secret in his
+    /// own. Flux' label `helm.toolkit.fluxcd.io/namespace` on the Service says so, or the annotation
+    /// `ws.olares.com/release-namespace`, with the namespace of the Secret.
+    ReleaseElsewhere = "release-elsewhere", Warning;
     /// Some pods of the entrance are not ready yet.
     PodsNotReady = "pods-not-ready", Quiet;
     /// No pod of the entrance may have the gateway; the pods' own reasons are in the message.

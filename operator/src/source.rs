@@ -65,6 +65,9 @@ impl Sources {
     }
 
     pub fn service(&self, change: &Change<ServiceFacts>) {
+        if let Some(helm) = &self.helm {
+            helm.service(change);
+        }
         if let Some(labels) = &self.labels {
             labels.service(&change.namespace);
         }

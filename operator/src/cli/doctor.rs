@@ -7,6 +7,7 @@ mod operator;
 mod policies;
 mod rights;
 mod served;
+mod sources;
 mod webhook;
 
 use clap::Args;

@@ -49,6 +49,8 @@ pub struct ServiceFacts {
     pub routed: Option<Routed>,
     /// We are among the owners of its fields: a write of ours broke off between its two halves.
     pub held: bool,
+    /// The namespace whose Helm releases may tell of it, beside its own.
+    pub release_namespace: Option<String>,
     pub reach: Reach,
 }
 
@@ -119,6 +121,11 @@ impl Facts for ServiceFacts {
     fn read(object: Service) -> Option<Self> {
         let name = object.name_any();
         let entrance = object.labels().get(names::ENTRANCE).cloned();
+        let release_namespace = object
+            .annotations()
+            .get(names::RELEASE_NAMESPACE)
+            .or_else(|| object.labels().get(names::FLUX_NAMESPACE))
+            .cloned();
         let owners = object
             .owner_references()
             .iter()
@@ -146,6 +153,7 @@ impl Facts for ServiceFacts {
             headless: spec.cluster_ip.as_deref() == Some("None"),
             routed,
             held,
+            release_namespace,
             reach,
         })
     }

@@ -2,6 +2,7 @@
 //! a Secret. Only the Secrets' labels are watched; one Secret is read when it counts.
 
 mod decode;
+mod place;
 pub mod reader;
 mod revision;
 
@@ -15,13 +16,15 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use tracing::{info, warn};
 
-use super::{Document, Error, Life, Writer};
+use super::{Error, Life, Writer};
 use crate::app::{App, AppId};
-use crate::cluster::{Change, Store, Ticket, chain};
+use crate::cluster::{Change, ServiceFacts, Store, Ticket, chain};
 use crate::events::{Notice, Notices};
 use crate::queue::Queue;
 use crate::reason::Reason;
-use revision::Revision;
+use place::{Elsewhere, Word};
+use reader::Told;
+use revision::{Chosen, Revision};
 
 pub const SOURCE: &str = "helm";
 
@@ -35,19 +38,21 @@ const SELECTOR: &str = "owner=helm";
 pub struct HelmReleases {
     client: Client,
     watched: Vec<Watched>,
-    /// A release is named by namespace and name, as its AppManifest is.
+    /// A release is named by its Secret's namespace and its name.
     queue: Queue<AppId>,
     /// For releases whose pods are on their way: admission waits for us.
     tickets: Mutex<HashMap<AppId, Ticket>>,
     /// Secrets that could not be read, by uid and version: each is tried once.
     unreadable: Mutex<HashMap<AppId, String>>,
+    /// Releases whose objects are in another namespace.
+    elsewhere: Mutex<HashMap<AppId, Elsewhere>>,
     writer: Writer,
     notices: Notices,
 }
 
 /// What a release's Secret says.
 enum Found {
-    Document(Document),
+    Release(Told),
     /// The chart asks for no WebSocket, or the Secret is gone.
     Nothing,
     /// What was made of it before stays as it is.
@@ -79,6 +84,7 @@ impl HelmReleases {
             queue: Queue::default(),
             tickets: Mutex::default(),
             unreadable: Mutex::default(),
+            elsewhere: Mutex::default(),
             writer,
             notices,
         }
@@ -94,6 +100,8 @@ impl HelmReleases {
                     .map(|watched| watched.revisions.synced()),
             )
             .await;
+            // Where releases whose objects are elsewhere are asked for.
+            self.writer.triggers.cluster.services.synced().await;
             // Releases that went while we were away.
             for app in self.writer.apps().all() {
                 self.app(&app);
@@ -121,8 +129,41 @@ impl HelmReleases {
 
     /// Somebody changed or removed what we wrote, or what another wrote in our place.
     pub fn app(&self, app: &App) {
-        if app.source.as_deref() == Some(SOURCE) || !self.revisions(&app.id).is_empty() {
+        if let Some(release) = release(app) {
+            self.queue.add(release, Duration::ZERO);
+        }
+        if !self.revisions(&app.id).is_empty() {
             self.queue.add(app.id.clone(), Duration::ZERO);
+        }
+        for (release, elsewhere) in self.elsewhere().iter() {
+            if elsewhere.app == app.id {
+                self.queue.add(release.clone(), Duration::ZERO);
+            }
+        }
+    }
+
+    /// Whether a release of elsewhere may speak for it has changed.
+    pub fn service(&self, change: &Change<ServiceFacts>) {
+        let word = |side: &Option<Arc<ServiceFacts>>| {
+            let service = side.as_ref()?;
+            service.release_namespace.clone()
+        };
+        if word(&change.before) == word(&change.after) && change.before.is_some() {
+            return;
+        }
+        let concerned: Vec<AppId> = self
+            .elsewhere()
+            .iter()
+            .filter(|(_, elsewhere)| elsewhere.hangs_on(&change.namespace, &change.name))
+            .map(|(release, _)| release.clone())
+            .collect();
+        for release in concerned {
+            if word(&change.after).as_ref() == Some(&release.namespace) {
+                let pending = &self.writer.triggers.cluster.pending;
+                let ticket = pending.enter(&change.namespace);
+                self.tickets().insert(release.clone(), ticket);
+            }
+            self.queue.add(release, Duration::ZERO);
         }
     }
 
@@ -153,7 +194,8 @@ impl HelmReleases {
         let revisions = self.revisions(&release);
         let Some(chosen) = revision::choose(&revisions) else {
             self.unreadable().remove(&release);
-            return match self.writer.remove(&release).await {
+            self.elsewhere().remove(&release);
+            return match self.remove(&release, None).await {
                 // It was written while we read more namespaces.
                 Err(error) if !self.reads(&release.namespace) && error.is_forbidden() => {
                     warn!(%release, "its AppManifest is nobody's: no Helm release is read in its namespace any more");
@@ -164,18 +206,92 @@ impl HelmReleases {
         };
         match self.read(&release, &chosen.revision.secret).await? {
             Found::Unreadable { again } => Ok(again),
-            Found::Document(document) => {
-                let life = if chosen.held {
-                    Life::Held
-                } else {
-                    Life::Steady
-                };
-                self.writer.write(&release, &document, &life).await?;
-                info!(%release, revision = chosen.revision.version, held = chosen.held, "Helm release read");
-                Ok(None)
+            Found::Release(told) => {
+                let version = chosen.revision.version;
+                info!(%release, revision = version, held = chosen.held, "Helm release read");
+                self.place(&release, &told, &chosen).await
             }
-            Found::Nothing => self.writer.remove(&release).await,
+            Found::Nothing => {
+                self.elsewhere().remove(&release);
+                self.remove(&release, None).await
+            }
         }
+    }
+
+    /// Writes the AppManifest where the release's objects are, and removes any other of it.
+    async fn place(
+        &self,
+        release: &AppId,
+        told: &Told,
+        chosen: &Chosen<'_>,
+    ) -> Result<Option<Duration>, Error> {
+        let life = if chosen.held {
+            Life::Held
+        } else {
+            Life::Steady
+        };
+        let Some(elsewhere) = Elsewhere::of(release, told) else {
+            self.elsewhere().remove(release);
+            self.writer.write(release, &told.document, &life).await?;
+            return self.remove(release, Some(release)).await;
+        };
+        self.elsewhere().insert(release.clone(), elsewhere.clone());
+        let app = &elsewhere.app;
+        let tell = |why: String| {
+            if chosen.held {
+                // Helm makes the Service after the release's Secret.
+                return;
+            }
+            warn!(%release, why, "no AppManifest is written for the Helm release");
+            self.notices.tell(Notice {
+                regarding: chosen.revision.object(&release.namespace),
+                reason: Reason::ReleaseElsewhere,
+                message: format!("no AppManifest is written for this Helm release: {why}"),
+            });
+        };
+        match elsewhere.word(release, &self.writer.triggers.cluster.services) {
+            Word::Given => {}
+            Word::Unknown(why) => {
+                tell(why);
+                return self.remove(release, Some(app)).await;
+            }
+            Word::Missing(why) => {
+                tell(why);
+                return self.remove(release, None).await;
+            }
+        }
+        let there = self.writer.apps().get(&app.namespace, &app.name);
+        if let Some(other) = there.as_deref().and_then(self::release)
+            && other != *release
+        {
+            tell(format!("{app} is the Helm release {other}'s"));
+            return self.remove(release, None).await;
+        }
+        self.writer
+            .write_for(app, &told.document, &life, Some(&release.namespace))
+            .await?;
+        self.remove(release, Some(app)).await
+    }
+
+    /// Removes what was written for a release, but for one.
+    async fn remove(
+        &self,
+        release: &AppId,
+        but: Option<&AppId>,
+    ) -> Result<Option<Duration>, Error> {
+        let mut again = None;
+        for app in self.writer.apps().all() {
+            if self::release(&app).as_ref() == Some(release) && Some(&app.id) != but {
+                again = again.max(self.writer.remove(&app.id).await?);
+            }
+        }
+        Ok(again)
+    }
+
+    fn elsewhere(&self) -> MutexGuard<'_, HashMap<AppId, Elsewhere>> {
+        self.elsewhere
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reads(&self, namespace: &str) -> bool {
@@ -219,11 +335,11 @@ impl HelmReleases {
         };
         let error = match reader::read(&payload.0).await {
             Ok(None) => return Ok(Found::Nothing),
-            Ok(Some(document)) => {
-                if let Some(problems) = document.problems() {
+            Ok(Some(told)) => {
+                if let Some(problems) = told.document.problems() {
                     warn!(%release, problems, "the manifest in the Helm release cannot be read whole");
                 }
-                return Ok(Found::Document(document));
+                return Ok(Found::Release(told));
             }
             Err(error) => error,
         };
@@ -248,6 +364,18 @@ impl HelmReleases {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Of which release that AppManifest is, if of one.
+fn release(app: &App) -> Option<AppId> {
+    if app.source.as_deref() != Some(SOURCE) {
+        return None;
+    }
+    let namespace = app.release_namespace.as_deref();
+    Some(AppId::new(
+        namespace.unwrap_or(&app.id.namespace),
+        &app.id.name,
+    ))
 }
 
 fn version(secret: &Secret) -> String {

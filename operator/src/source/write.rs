@@ -152,6 +152,17 @@ pub struct Writer {
 impl Writer {
     /// An AppManifest of a source that comes first, or by hand, wins and is left alone.
     pub async fn write(&self, app: &AppId, document: &Document, life: &Life) -> Result<(), Error> {
+        self.write_for(app, document, life, None).await
+    }
+
+    /// The same, where the source's object is in another namespace.
+    pub async fn write_for(
+        &self,
+        app: &AppId,
+        document: &Document,
+        life: &Life,
+        release_namespace: Option<&str>,
+    ) -> Result<(), Error> {
         let found = self.apps().get(&app.namespace, &app.name);
         let source = |found: &App| found.source.clone();
         if let Some(other) = found.as_deref().map(source)
@@ -162,6 +173,9 @@ impl Writer {
             return Ok(());
         }
         let mut body = document.manifest(app, self.source);
+        if let Some(namespace) = release_namespace {
+            body["metadata"]["annotations"][names::RELEASE_NAMESPACE] = json!(namespace);
+        }
         match life {
             Life::Steady => {}
             Life::Held => body["metadata"]["annotations"][names::HOLD] = json!("true"),

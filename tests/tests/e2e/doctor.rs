@@ -84,6 +84,7 @@ async fn healthy(when: &str) -> Result<()> {
         "good     caBundle",
         "good     certificate",
         "good     webhook: the API server reaches the webhook",
+        "good     sources: Helm releases are read from Secrets of all namespaces",
         "good     rights: system:serviceaccount:ws-operator:ws-operator has",
     ] {
         ensure!(text.contains(good), "{when}: no {good:?} in\n{text}");

@@ -8,6 +8,7 @@ mod certificates;
 mod chaos;
 mod codes;
 mod doctor;
+mod elsewhere;
 mod entrance;
 mod errors;
 mod examples;
@@ -107,6 +108,7 @@ fn trials() -> Vec<Trial> {
         refused::a_policy_that_refuses_the_gateway,
         refused::what_a_namespace_demands_of_resources,
         codes::the_same_code_everywhere,
+        elsewhere::a_release_whose_objects_are_in_another_namespace,
         errors::what_the_webhook_cannot_read_gets_in,
         errors::a_release_that_is_a_bomb_is_skipped_and_told,
         olares::a_platform_that_comes_after_us,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Pod, Secret, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps,
@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 
 use super::super::installed::Installed;
 use super::served::{self, Served};
+use super::sources::{self, Elsewhere};
 use super::{Finding, apps, callbacks, operator, policies, rights, webhook};
 use crate::api::AppManifest;
 use crate::app::{App, Stanza};
@@ -59,6 +60,8 @@ pub(super) async fn examine(client: &Client, namespace: &str) -> Vec<Finding> {
         findings.push(operator::of_rights(
             &rights::missing(client, namespace, installed).await,
         ));
+        let elsewhere = of_elsewhere(client).await;
+        findings.extend(sources::of_sources(&installed.sources(), &elsewhere));
     }
     if let Ok(list) = apps {
         let apps: Vec<App> = list.into_iter().map(App::read).collect();
@@ -67,6 +70,19 @@ pub(super) async fn examine(client: &Client, namespace: &str) -> Vec<Finding> {
         findings.extend(of_callbacks(client, &apps).await);
     }
     findings
+}
+
+/// Who may not read ConfigMaps or CRDs is told nothing of them.
+async fn of_elsewhere(client: &Client) -> Elsewhere {
+    let maps: Api<ConfigMap> = Api::all(client.clone());
+    let helms = ListParams::default().labels("owner=helm");
+    let maps = maps.list_metadata(&helms).await.into_iter().flatten();
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    let argo_cd = crds.get_metadata_opt("applications.argoproj.io").await;
+    Elsewhere {
+        config_maps: maps.filter_map(|map| map.namespace()).collect(),
+        argo_cd: matches!(argo_cd, Ok(Some(_))),
+    }
 }
 
 /// Who may not read policies, as the operator itself, is told nothing of them.

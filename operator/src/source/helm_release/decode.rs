@@ -42,6 +42,8 @@ pub(super) enum Error {
 pub(super) struct ManifestFile {
     pub(super) file: &'static str,
     pub(super) text: String,
+    /// Where the release's objects are; empty: not said.
+    pub(super) namespace: String,
     /// What the text is rendered with, if it is a template.
     pub(super) context: Json,
 }
@@ -101,6 +103,7 @@ pub(super) fn manifest(payload: &[u8]) -> Result<Option<ManifestFile>, Error> {
     Ok(Some(ManifestFile {
         file,
         text,
+        namespace: release.namespace,
         context,
     }))
 }
@@ -241,6 +244,7 @@ mod tests {
             found.context["Values"],
             json!({"ws": {"port": 9000, "path": "/ws"}, "gone": null})
         );
+        assert_eq!(found.namespace, "chat-alice");
         assert_eq!(found.context["Release"]["Name"], "chat");
         assert_eq!(found.context["Chart"]["Version"], "1.2.3");
     }

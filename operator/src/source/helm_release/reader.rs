@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 use stanza::excerpt::Excerpt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -47,11 +48,21 @@ impl Error {
     }
 }
 
+/// What a release says of an app.
+#[derive(Debug, Deserialize, PartialEq, Serialize)]
+pub(super) struct Told {
+    /// Where its objects are, by its own word, which may be any text; empty: not said.
+    #[serde(default)]
+    pub(super) namespace: String,
+    #[serde(flatten)]
+    pub(super) document: Document,
+}
+
 /// What the reader prints.
-type Answer = Result<Option<Document>, String>;
+type Answer = Result<Option<Told>, String>;
 
 /// `None`: the release's chart asks for no WebSocket.
-pub(super) async fn read(payload: &[u8]) -> Result<Option<Document>, Error> {
+pub(super) async fn read(payload: &[u8]) -> Result<Option<Told>, Error> {
     let child = Command::new(std::env::current_exe()?)
         .arg(COMMAND)
         .env_clear()
@@ -119,5 +130,9 @@ fn document(payload: &[u8]) -> Answer {
         return Ok(None);
     };
     let excerpt = Excerpt::read(manifest.file, &manifest.text, &manifest.context);
-    Ok(Document::of_excerpt(&excerpt))
+    let read = |document| Told {
+        namespace: manifest.namespace,
+        document,
+    };
+    Ok(Document::of_excerpt(&excerpt).map(read))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{ObjectReference, Secret};
 use kube::ResourceExt;
 use kube::core::PartialObjectMeta;
 
@@ -15,6 +15,7 @@ pub(super) struct Revision {
     pub version: u32,
     pub status: Status,
     pub secret: String,
+    pub uid: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,11 +53,26 @@ impl Facts for Revision {
                 _ => Status::Gone,
             },
             secret: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
         })
     }
 
     fn same_as(&self, other: &Self) -> bool {
         self == other
+    }
+}
+
+impl Revision {
+    /// Its Secret, for Events.
+    pub(super) fn object(&self, namespace: &str) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Secret".to_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(self.secret.clone()),
+            uid: Some(self.uid.clone()),
+            ..ObjectReference::default()
+        }
     }
 }
 
@@ -100,6 +116,7 @@ mod tests {
                     version,
                     status,
                     secret: format!("v{version}"),
+                    uid: String::new(),
                 })
             })
             .collect();

@@ -180,6 +180,7 @@ pub(super) fn entrance() -> ServiceFacts {
         owners: Vec::new(),
         headless: false,
         held: false,
+        release_namespace: None,
         routed: None,
         reach: Reach::default(),
     }
