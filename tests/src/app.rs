@@ -166,7 +166,7 @@ impl<R: AsyncBufRead + Unpin> Log<R> {
 
 /// Where the URL leads from here. In the cluster's own network names resolve as in a pod; from
 /// elsewhere a Service answers by its address alone.
-async fn reachable(namespace: &Namespace, url: &str) -> Result<String> {
+pub async fn reachable(namespace: &Namespace, url: &str) -> Result<String> {
     if in_its_network() {
         return Ok(url.to_owned());
     }

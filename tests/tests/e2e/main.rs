@@ -25,6 +25,7 @@ mod rights;
 mod roll;
 mod rollouts;
 mod scope;
+mod secrets;
 mod served;
 mod trust;
 mod untouched;
@@ -120,6 +121,8 @@ fn trials() -> Vec<Trial> {
         policy::beyond_its_work_the_operator_is_refused,
         policy::strangers_are_told_nothing,
         policy::secrets_of_other_types_are_not_read,
+        secrets::they_change_without_a_restart_and_show_nowhere,
+        secrets::the_example_takes_signed_callbacks_only,
         certificates::an_authority_that_another_added_is_kept,
         metrics::operator_and_gateway_are_scraped,
         entrance::no_request_fails_with_helm_4,
