@@ -244,10 +244,10 @@ impl Upstream {
     ) {
         let Ok(client) = upgrade.await else { return };
         // Our server hands hyper nothing else.
-        let Ok(parts) = client.downcast::<RequestStream>() else {
+        let client = client.downcast::<RequestStream>().ok();
+        let Some((mut client, from_client)) = client.and_then(|parts| parts.io.into_inner()) else {
             return;
         };
-        let (mut client, from_client) = parts.io.into_inner();
         let (app, from_app) = connection.into_upgraded().await;
         let mut app = TokioIo::new(app);
         let bytes = async {

@@ -7,6 +7,7 @@ pub(crate) mod crowd;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod head;
+mod http1;
 mod port;
 mod stream;
 

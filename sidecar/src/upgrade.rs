@@ -275,10 +275,10 @@ fn enter(
     head: OpenRequest,
 ) {
     // Our server hands hyper nothing else, so this holds for every upgrade.
-    let Ok(parts) = upgraded.downcast::<RequestStream>() else {
+    let stream = upgraded.downcast::<RequestStream>().ok();
+    let Some((stream, early)) = stream.and_then(|parts| parts.io.into_inner()) else {
         return;
     };
-    let (stream, early) = parts.io.into_inner();
     // Fails only on a socket that is gone.
     let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
     let _ = set_socket_recv_buffer_size(&stream, RECEIVE_BUFFER);

@@ -2,7 +2,6 @@
 //! one request after the other. While nothing is read of a head the connection has a place in one
 //! crowd, while a request is under way in another; whoever is turned out of its place is gone.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -11,19 +10,17 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::Asked;
 use super::crowd::Seat;
 use super::head::{self, Head, Refusal, Scan};
+use super::http1::Http1;
 use super::port::Port;
-use super::stream::{Answer, Progress, RequestStream};
-use super::{Asked, Request};
 use crate::budget::Charge;
 use crate::proxy::{Protocol, sniff};
 use crate::{read_buffer, reply};
@@ -34,6 +31,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     /// What was read and not used yet.
     read: Vec<u8>,
+    /// What served the last request, for a while.
+    http1: Option<Http1>,
     stop: CancellationToken,
 }
 
@@ -48,6 +47,8 @@ enum Next {
 
 /// How long answers that are under way may take once everything else has ended.
 const LAST_ANSWER: Duration = Duration::from_secs(5);
+/// How long hyper's side of a connection waits for its next request.
+const SOON: Duration = Duration::from_secs(1);
 /// How long a client may go on sending after it was refused, so that it reads why.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -63,6 +64,7 @@ impl Connection {
             peer,
             stream,
             read: Vec::new(),
+            http1: None,
             stop,
         }
     }
@@ -104,6 +106,7 @@ impl Connection {
     /// `limits.handshake`.
     async fn next(&mut self, seat: &Seat, idle: Duration, may_be_other: bool) -> Next {
         let mut deadline = in_time(idle);
+        let soon = Instant::now() + SOON;
         let mut begun = false;
         let mut scan = Scan::default();
         let mut weight = LIGHT;
@@ -138,7 +141,12 @@ impl Connection {
                     Ok(1..) => {}
                     Ok(0) | Err(_) => return Next::End,
                 },
-                () = sleep_until(deadline) => return Next::End,
+                () = sleep_until(if self.http1.is_some() { soon.min(deadline) } else { deadline }) => {
+                    if deadline <= Instant::now() {
+                        return Next::End;
+                    }
+                    self.http1 = None;
+                }
                 () = self.stop.cancelled() => return Next::End,
             }
         }
@@ -176,75 +184,46 @@ impl Connection {
             peer,
             stream,
             read,
+            http1,
             stop,
         } = self;
         let seat = Arc::new(port.with_a_request(peer));
-        let progress = Arc::new(Progress::default());
         let asked = Asked {
             peer,
             head: head.bytes.len(),
             seat: Arc::clone(&seat),
         };
-        let mut builder = http1::Builder::new();
-        builder
-            .max_headers(head.lines.max(1))
-            .max_buf_size(port.longest_head() + SPARE)
-            .preserve_header_case(true);
-        let stream = RequestStream::new(stream, head, read, Arc::clone(&progress));
-        let service = service_fn(|request: Request| {
-            let (port, progress, asked) = (Arc::clone(&port), Arc::clone(&progress), asked.clone());
-            async move {
-                let answer = port.answer(asked, request).await;
-                let over =
-                    (answer.status() != http::StatusCode::SWITCHING_PROTOCOLS).then_some(progress);
-                Ok::<_, Infallible>(answer.map(|body| Answer::new(body, over)))
+        let kept = http1.filter(|http1| http1.takes(&head));
+        let mut http1 = kept.unwrap_or_else(|| Http1::new(&port, &head));
+        let lent = http1.lend(stream, read, head, asked);
+        let ended = tokio::select! {
+            biased;
+            served = http1.serve() => Some(served),
+            () = seat.turned_out() => return None,
+            () = idle(port.idle_limit(), || lent.has_moved()) => {
+                debug!(%peer, "nothing moved for too long");
+                return None;
             }
-        });
-        let mut connection = builder.serve_connection(stream, service).with_upgrades();
-        let mut stopping = false;
-        let end = {
-            // hyper would wait for another request, which is read here.
-            let mut served = poll_fn(|context| match Pin::new(&mut connection).poll(context) {
-                Poll::Pending if progress.is_over() => Poll::Ready(None),
-                polled => polled.map(Some),
-            });
-            tokio::select! {
-                biased;
-                end = &mut served => end,
-                () = seat.turned_out() => return None,
-                () = idle(port.idle_limit(), || progress.has_moved()) => {
-                    debug!(%peer, "nothing moved for too long");
-                    return None;
-                }
-                () = stop.cancelled() => {
-                    stopping = true;
-                    None
-                }
-            }
+            () = stop.cancelled() => None,
         };
-        if stopping {
-            // What is being answered is answered to the end.
-            Pin::new(&mut connection).graceful_shutdown();
-            let _ = timeout(LAST_ANSWER, connection).await;
-            return None;
-        }
-        match end {
-            None => {
-                let parts = connection.into_parts()?;
-                let (stream, read) = parts.io.into_inner();
-                // hyper had the request and no more, so this holds for every one.
-                parts.read_buf.is_empty().then_some(())?;
-                Some(Self {
-                    port,
-                    peer,
-                    stream,
-                    read,
-                    stop,
-                })
-            }
-            Some(Ok(())) => None,
+        match ended {
+            Some(Ok(Some((stream, read)))) => Some(Self {
+                http1: port.keep(http1),
+                port,
+                peer,
+                stream,
+                read,
+                stop,
+            }),
+            Some(Ok(None)) => None,
             Some(Err(error)) => {
                 debug!(%peer, %error, "connection ended");
+                None
+            }
+            None => {
+                // What is being answered is answered to the end.
+                http1.ends_with_this();
+                let _ = timeout(LAST_ANSWER, http1.serve()).await;
                 None
             }
         }
@@ -257,6 +236,7 @@ impl Connection {
             stream,
             read,
             stop,
+            ..
         } = self;
         let Some(upstream) = port.upstream() else {
             return;
@@ -289,14 +269,14 @@ impl Connection {
 
     async fn discard(&mut self) -> io::Result<usize> {
         self.read.clear();
-        fill(&mut self.stream, &mut self.read, SPARE).await
+        fill(&mut self.stream, &mut self.read, UNWANTED).await
     }
 }
 
 /// Most heads are no longer, and weigh what their place weighs.
 const LIGHT: usize = 4 << 10;
-/// What hyper's buffer holds beyond a head.
-const SPARE: usize = 16 << 10;
+/// How much is read at once of what nobody wants.
+const UNWANTED: usize = 16 << 10;
 
 /// Reads until there is one byte more than so many.
 async fn fill(stream: &mut TcpStream, into: &mut Vec<u8>, limit: usize) -> io::Result<usize> {

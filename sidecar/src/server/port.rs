@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use http::Response;
 use stanza::settings::Limits;
+use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::crowd::{Crowd, Seat};
 use super::head::{self, Refusal};
+use super::http1::Http1;
 use super::{Asked, Entrance, Request, Server};
 use crate::budget::{Charge, Way};
 use crate::proxy::{ServerBody, Upstream};
@@ -24,6 +26,8 @@ pub(super) struct Port {
     requests: Arc<Crowd>,
     /// Connections between two requests.
     idle: Arc<Crowd>,
+    /// Places for what is kept of connections for the next request: some 20 KiB each.
+    kept: Arc<Semaphore>,
 }
 
 /// Of those that have sent little; fewer where they send much, as all of them together may hold
@@ -33,6 +37,8 @@ const NEWCOMER: usize = 4 << 10;
 /// On the ports that are none of the clients'.
 const REMOTE_ADMINS: usize = 256;
 const OPERATORS: usize = 64;
+/// So many connections that are in use without a pause spare what it takes to begin anew.
+const KEPT: usize = 64;
 /// An ordinary request of an app that we stand in front of: as much as the usual servers take.
 const APPS_HEAD: usize = 64 << 10;
 /// Beside the time that a drain may take.
@@ -58,6 +64,7 @@ impl Port {
             newcomers,
             requests,
             idle,
+            kept: Arc::new(Semaphore::new(KEPT)),
         }
     }
 
@@ -112,6 +119,14 @@ impl Port {
 
     pub(super) fn between_requests(&self, peer: SocketAddr) -> Seat {
         self.seat(&self.idle, peer)
+    }
+
+    /// What served a request waits for the next one, if there is a place for it.
+    pub(super) fn keep(&self, mut http1: Http1) -> Option<Http1> {
+        if http1.place.is_none() {
+            http1.place = Some(Arc::clone(&self.kept).try_acquire_owned().ok()?);
+        }
+        Some(http1)
     }
 
     fn seat(&self, crowd: &Arc<Crowd>, peer: SocketAddr) -> Seat {
