@@ -169,6 +169,31 @@ async fn one_connection_to_the_app_serves_many_requests() {
     }
 }
 
+/// hyper's side of a connection is kept from one request to the next, with room for as many headers
+/// as the first one needed.
+#[tokio::test]
+async fn requests_of_one_connection_may_differ() {
+    let stage = Stage::set().await;
+    let mut client = stage.client().await;
+    let mut app = None;
+    for (n, lines) in [1, 300, 2, 99, 100, 101, 0].into_iter().enumerate() {
+        let many = "X-Many: y\r\n".repeat(lines);
+        let head = format!("POST /{n} HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n{many}\r\n");
+        client.write(&format!("{head}body")).await;
+        let app = match &mut app {
+            Some(app) => app,
+            None => app.insert(stage.app().await),
+        };
+        let head = app.head().await;
+        assert!(head.starts_with(&format!("POST /{n} ")), "{head}");
+        assert_eq!(head.matches("X-Many: y\r\n").count(), lines);
+        app.until("body").await;
+        app.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await;
+        client.until("ok").await;
+    }
+}
+
 #[tokio::test]
 async fn bodies_stream_both_ways_and_trailers_follow() {
     let stage = Stage::set().await;

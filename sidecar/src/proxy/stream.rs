@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::read_buffer;
@@ -28,6 +30,21 @@ impl Counted {
 
     pub(super) fn socket(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// Reads what there is. Less than there is room for was all: so the socket counts as empty, as
+    /// tokio has it for a stream of one owner, and nobody asks the kernel in vain.
+    fn read_all(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut all = None;
+        let read = self.stream.try_io(Interest::READABLE, || {
+            let (count, _) = recv(&self.stream, &mut *buffer, RecvFlags::DONTWAIT)?;
+            if (1..buffer.len()).contains(&count) {
+                all = Some(count);
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Ok(count)
+        });
+        all.map_or(read, Ok)
     }
 }
 
@@ -74,7 +91,7 @@ impl Read for SharedStream {
             let want = buffer.remaining().min(chunk.len());
             loop {
                 ready!(self.0.stream.poll_read_ready(context))?;
-                match self.0.stream.try_read(&mut chunk[..want]) {
+                match self.0.read_all(&mut chunk[..want]) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     Ok(count) => {
                         buffer.put_slice(&chunk[..count]);
