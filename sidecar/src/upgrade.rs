@@ -127,8 +127,9 @@ impl Door {
             claimed.as_ref(),
             hook.as_ref(),
         );
+        let hook = hook.unwrap_or_default();
         let protocol = hook
-            .and_then(|hook| hook.protocol)
+            .protocol
             .filter(|chosen| is_offered(request.headers(), chosen))
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
@@ -145,7 +146,7 @@ impl Door {
             }
         };
         self.sessions.spawn(enter);
-        Ok(switching(&accept, protocol))
+        Ok(switching(&accept, protocol, hook.cookies))
     }
 
     fn place(&self) -> Result<Admission<AppClient>, Refused> {
@@ -380,7 +381,7 @@ fn describe<B>(
     (head, connection)
 }
 
-fn switching(accept: &str, protocol: Option<HeaderValue>) -> Reply {
+fn switching(accept: &str, protocol: Option<HeaderValue>, cookies: Vec<HeaderValue>) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::new()));
     *reply.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = reply.headers_mut();
@@ -391,6 +392,9 @@ fn switching(accept: &str, protocol: Option<HeaderValue>) -> Reply {
     }
     if let Some(protocol) = protocol {
         headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
+    }
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie);
     }
     reply
 }

@@ -158,6 +158,26 @@ async fn any_2xx_lets_in_and_its_headers_decide() {
     );
 }
 
+/// As nginx does by `auth_request_set` and `add_header`: a session that the app renews.
+#[tokio::test]
+async fn cookies_of_the_hook_come_with_the_101() {
+    let app = App::start().await;
+    let renewed = ["session=2; Path=/; HttpOnly; SameSite=Lax", "seen=1"];
+    let yes = renewed.iter().fold(Answer::status(204), |answer, cookie| {
+        answer.with_header("Set-Cookie", cookie)
+    });
+    on_hook(&app, yes.with_header("X-Custom", "the hook's alone"));
+    let gateway = guarded(&app).await;
+    let let_in = http::upgrade(gateway.clients, "/ws", &[]).await;
+    assert_eq!(let_in.status, 101);
+    let cookies = let_in.headers.iter().filter_map(|(name, value)| {
+        name.eq_ignore_ascii_case("set-cookie")
+            .then_some(value.as_str())
+    });
+    assert_eq!(cookies.collect::<Vec<_>>(), renewed);
+    assert_eq!(let_in.header("x-custom"), None);
+}
+
 #[tokio::test]
 async fn an_app_that_is_down_lets_nobody_in() {
     let mut app = App::start().await;

@@ -20,6 +20,8 @@ pub struct HookAnswer {
     pub user: Option<String>,
     pub namespace: Option<String>,
     pub protocol: Option<HeaderValue>,
+    /// `Set-Cookie`, for the answer to the upgrade.
+    pub cookies: Vec<HeaderValue>,
 }
 
 /// Strangers cause it by knocking.
@@ -131,6 +133,11 @@ fn read(headers: &HeaderMap) -> HookAnswer {
         user: text("x-bfl-user"),
         namespace: text("x-ws-namespace"),
         protocol: headers.get(header::SEC_WEBSOCKET_PROTOCOL).cloned(),
+        cookies: headers
+            .get_all(header::SET_COOKIE)
+            .iter()
+            .cloned()
+            .collect(),
     }
 }
 
