@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
 use hyper::body::Incoming;
+use stanza::field::UrlPath;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,12 +34,15 @@ use crate::gateway::Gateway;
 use crate::metrics::AdminCall;
 use crate::ops;
 use crate::proxy::{ServerBody, Upstream};
-use crate::reply::{Reply, error};
+use crate::reply::{Reply, error, with_type};
 use crate::throttle::Throttle;
 use crate::upgrade::{Door, Refused, is_websocket, try_again};
 use connection::Connection;
 use crowd::Seat;
 use port::Port;
+
+/// Where `health.path` is not set.
+const HEALTH_PATH: &str = "/healthz";
 
 type Request = http::Request<Incoming>;
 
@@ -154,6 +158,7 @@ impl Server {
                 let reply = Box::pin(ops::route(self, peer, &request)).await;
                 reply.map(ServerBody::own)
             }
+            _ if !own && self.is_health(entrance, path) => self.health().map(ServerBody::own),
             Some(upstream) if !own => {
                 let forwarded = upstream.forward(peer, request, asked.seat);
                 let mut response = Box::pin(forwarded).await;
@@ -175,6 +180,26 @@ impl Server {
             }
             _ => self.nothing_here(entrance).map(ServerBody::own),
         }
+    }
+
+    /// Whether a load balancer asks how we are. Before an app all paths are the app's, if the
+    /// setting says nothing else.
+    fn is_health(&self, entrance: Entrance, path: &str) -> bool {
+        let named = self.gateway.settings.health.path.as_ref();
+        let default = self.upstream.is_none().then_some(HEALTH_PATH);
+        entrance == Entrance::Clients && named.map(UrlPath::as_str).or(default) == Some(path)
+    }
+
+    /// Strangers ask too: it does not say why.
+    fn health(&self) -> Reply {
+        if self.gateway.is_draining() || !self.open.load(Ordering::Acquire) {
+            return with_type(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "text/plain",
+                "unavailable\n",
+            );
+        }
+        with_type(StatusCode::OK, "text/plain", "ok\n")
     }
 
     async fn upgrade(&self, peer: SocketAddr, request: Request) -> Reply {

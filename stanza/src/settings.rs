@@ -145,6 +145,16 @@ const fn at_least_one(count: u32) -> NonZeroU32 {
 }
 
 group! {
+    /// `health`: what load balancers ask on the clients' port.
+    Health {
+        /// The path on the clients' port that answers 200 while new clients are let in, and 503 before
+        /// that and from shutdown on. Unset: `/healthz`, and none with `expose: entrance`, where
+        /// all paths are the app's.
+        "path" path: Option<UrlPath> = None;
+    }
+}
+
+group! {
     /// `drain`: how clients are sent away when the gateway is to end.
     Drain {
         /// How long closing all clients and telling the app may take in all.
@@ -209,6 +219,7 @@ pub struct Gateway {
     pub identity: Identity,
     pub jwt: Jwt,
     pub limits: Limits,
+    pub health: Health,
     pub drain: Drain,
 }
 
@@ -239,6 +250,7 @@ macro_rules! each_group {
         $visit!("identity", $settings.identity);
         $visit!("identity.jwt", $settings.jwt);
         $visit!("limits", $settings.limits);
+        $visit!("health", $settings.health);
         $visit!("drain", $settings.drain);
     };
 }

@@ -66,13 +66,14 @@ pub fn render() -> String {
     page
 }
 
-const GROUPS: [(&str, &str); 7] = [
+const GROUPS: [(&str, &str); 8] = [
     ("", "Which requests become WebSockets"),
     ("heartbeat", "Heartbeat"),
     ("callback", "Callbacks"),
     ("identity", "Identity"),
     ("identity.jwt", "A token that names the user"),
     ("limits", "Limits"),
+    ("health", "Load balancers' probes"),
     ("drain", "Drain"),
 ];
 
