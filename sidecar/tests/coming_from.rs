@@ -6,46 +6,17 @@
 
 mod support;
 
-use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::json;
-use support::{Answer, App, Client, Launch, eventually, free_port, http};
+use support::{Answer, App, Client, Launch, Midway, http};
 use tokio::process::Command;
-
-/// npm fetches some thirty megabytes the first time.
-const PATIENCE: Duration = Duration::from_mins(5);
 
 /// docs/examples/midway: the page's calculator, and its `onWebSocketUpgrade`.
 #[tokio::test]
 async fn the_midway_controller_does_what_midways_websockets_do() {
-    let setup = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/midway/setup");
-    let building = Command::new(setup).kill_on_drop(true).output();
-    let built = tokio::time::timeout(PATIENCE, building).await;
-    let built = built.expect("npm takes too long").unwrap();
-    let said = String::from_utf8_lossy(&built.stderr);
-    assert!(built.status.success(), "{said}");
-    let folder = String::from_utf8(built.stdout).unwrap();
-
-    let port = free_port();
-    let _midway = Command::new("node")
-        .args(["start.js", &port.to_string()])
-        .current_dir(folder.trim())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let address = ([127, 0, 0, 1], port).into();
-    eventually("Midway", async || {
-        let answer = http::try_call(address, "GET", "/ws/auth", &[], b"").await;
-        (answer.ok()?.status == 403).then_some(())
-    })
-    .await;
-
-    let gateway = Launch::for_port(port)
+    let midway = Midway::start("docs/examples/midway", &[]).await;
+    let gateway = Launch::for_port(midway.address.port())
         .set("path", "/")
         .set("auth", "/ws/auth")
         .start()

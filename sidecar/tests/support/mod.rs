@@ -21,6 +21,7 @@ pub mod elsewhere;
 pub mod gateway;
 pub mod http;
 pub mod key_server;
+pub mod midway;
 pub mod raw;
 pub mod reverse;
 pub mod tokens;
@@ -30,6 +31,7 @@ pub use app::{App, Call};
 pub use client::Client;
 pub use gateway::{Gateway, Launch};
 pub use key_server::KeyServer;
+pub use midway::Midway;
 pub use raw::Raw;
 pub use tokens::Signer;
 
