@@ -307,11 +307,10 @@ async fn errors_carry_their_status_and_name_the_field() {
         ("close", "{}", "nobody is selected"),
         ("close", r#"{"users_access_type":1}"#, "nobody is selected"),
         ("send", r#"{"payload":1,"except":[]}"#, "nobody is selected"),
-        // Bodhi's own body.
         (
             "send",
-            r#"{"username":"alex","namespace":"a","type":"t","payload":1}"#,
-            "is no key here",
+            r#"{"username":"alex","users":["alex"],"payload":1}"#,
+            "username: is no key here; did you mean users: [\"…\"]?",
         ),
         (
             "send",

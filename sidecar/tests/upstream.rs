@@ -151,6 +151,58 @@ async fn difference_a_callback_may_take_longer_than_two_seconds() {
     assert_eq!(client.text().await, "\"worth the wait\"");
 }
 
+/// Original: a small number, as text.
+#[tokio::test]
+async fn difference_a_connections_id_is_a_uuid() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (_client, open) = Client::open(&gateway, &mut app).await;
+    let id = open["conn_id"].as_str().unwrap();
+    assert_eq!(uuid::Uuid::parse_str(id).unwrap().to_string(), id);
+}
+
+/// Original: `127.0.0.1:PORT`.
+#[tokio::test]
+async fn difference_callbacks_say_localhost() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let _client = Client::connect(&gateway).await;
+    let host = format!("localhost:{}", app.port());
+    assert_eq!(
+        app.next_of("open").await.header("host"),
+        Some(host.as_str())
+    );
+}
+
+/// Original: whatever the letters' case.
+#[tokio::test]
+async fn difference_a_path_in_other_letters_is_another() {
+    let app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let page = http::upgrade(gateway.clients, "/WS", &[]).await;
+    let call = http::get(gateway.clients, "/TAPR/ws/conn/list").await;
+    assert_eq!((page.status, call.status), (404, 404));
+}
+
+/// Original: the client hears `null`.
+#[tokio::test]
+async fn difference_a_send_without_payload_is_refused() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut client, open) = Client::open(&gateway, &mut app).await;
+    let misspelt = json!({"conn_id": open["conn_id"], "data": {"a": 1}}).to_string();
+    let without = json!({"conn_id": open["conn_id"]}).to_string();
+    for (body, words) in [
+        (misspelt, "did you mean payload?"),
+        (without, "payload is missing"),
+    ] {
+        let refused = gateway.try_admin("send", &body).await;
+        assert_eq!(refused.status, 400);
+        assert!(refused.text().contains(words), "{}", refused.text());
+    }
+    client.has_heard_nothing().await;
+}
+
 // === never again ===
 
 /// One goroutine posted every callback.

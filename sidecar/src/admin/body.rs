@@ -29,8 +29,9 @@ pub enum BodyError {
         field: &'static str,
         allowed: &'static str,
     },
-    #[error("{key}: is no key here{hint}")]
-    Unknown { key: String, hint: String },
+    /// Each with what was meant.
+    #[error("{0}")]
+    Unknown(String),
     #[error("nobody is selected; give conn_id, conns, users or tokens, or all: true")]
     NobodySelected,
     #[error(
@@ -97,25 +98,17 @@ impl<'a> Fields<'a> {
     /// Refuses keys that mean nothing: a narrowing that is misspelt must not become none.
     pub fn only(&self, known: &[&[&'static str]]) -> Result<(), BodyError> {
         let known = || known.iter().copied().flatten().copied();
-        let Some(key) = self
+        let unknown: Vec<_> = self
             .0
             .keys()
-            .find(|key| known().all(|known| known != **key))
-        else {
+            .filter(|key| known().all(|known| known != **key))
+            .take(MOST_TOLD)
+            .map(|key| is_no_key(key, known()))
+            .collect();
+        if unknown.is_empty() {
             return Ok(());
-        };
-        let near = OTHERS
-            .iter()
-            .find(|(other, _)| other.eq_ignore_ascii_case(key))
-            .map(|(_, meant)| *meant)
-            .or_else(|| known().find(|known| spelled_alike(known, key)));
-        let hint = match near {
-            Some(near) => format!("; did you mean {near}?"),
-            None => format!("; expected {}", known().collect::<Vec<_>>().join(", ")),
-        };
-        // As much of a stranger's word as names it.
-        let key = key.chars().take(64).collect();
-        Err(BodyError::Unknown { key, hint })
+        }
+        Err(BodyError::Unknown(unknown.join("; ")))
     }
 
     /// Whether the key stands there, with whatever value.
@@ -175,6 +168,24 @@ impl<'a> Fields<'a> {
         })
     }
 }
+
+fn is_no_key(key: &str, known: impl Iterator<Item = &'static str> + Clone) -> String {
+    let other = OTHERS
+        .iter()
+        .find(|(other, _)| other.eq_ignore_ascii_case(key))
+        .map(|(_, meant)| *meant);
+    let near = other.or_else(|| known.clone().find(|known| spelled_alike(known, key)));
+    let hint = match near {
+        Some(near) => format!("did you mean {near}?"),
+        None => format!("expected {}", known.collect::<Vec<_>>().join(", ")),
+    };
+    // As much of a stranger's word as names it.
+    let key: String = key.chars().take(64).collect();
+    format!("{key}: is no key here; {hint}")
+}
+
+/// Of the keys that mean nothing.
+const MOST_TOLD: usize = 3;
 
 /// How other systems call what we have: Bodhi, Socket.IO, and the comment on the Olares page.
 const OTHERS: [(&str, &str); 8] = [
@@ -254,6 +265,11 @@ mod tests {
             (
                 r#"{"colour":1}"#,
                 "colour: is no key here; expected payload, users, users_access_type",
+            ),
+            (
+                r#"{"username":"alex","payload":1,"type":"t"}"#,
+                "type: is no key here; did you mean payload: {\"type\": …}?; \
+                 username: is no key here; did you mean users: [\"…\"]?",
             ),
         ] {
             assert_eq!(only(body), Err(words.to_owned()), "{body}");
