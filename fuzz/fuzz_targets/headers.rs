@@ -32,8 +32,8 @@ fuzz_target!(|head: &[u8]| {
     let trusted = trust::trusts(&settings, stranger, request.headers());
     assert!(!trusted);
     trust::filter(request.headers_mut(), &settings, trusted);
-    let cookies = identify::cookie_header(request.headers());
-    let identity = identify::identity(&request, &settings, cookies.as_ref(), None, None);
+    let carried = identify::carried(request.headers());
+    let identity = identify::identity(&request, &settings, carried.as_ref(), None, None);
     assert!(identity.user.is_empty());
     let _ = identity.token.expose();
     assert!(guard::local(&request, stranger, None).is_err());

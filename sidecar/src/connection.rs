@@ -28,8 +28,8 @@ pub struct Connection {
     /// Begins with the time at which it was opened.
     pub id: ConnectionId,
     pub user_agent: Option<Box<str>>,
-    /// The client's Cookie header, as it goes along on every callback.
-    pub cookie: Option<Arc<[u8]>>,
+    /// Headers of the client's that go along on each callback, as whole lines.
+    pub carried: Option<Arc<[u8]>>,
     /// Milliseconds on the gateway's clock, or that nothing is read.
     last_seen: AtomicU64,
     shared: Mutex<Shared>,
@@ -102,7 +102,7 @@ impl Connection {
         id: ConnectionId,
         identity: Identity,
         user_agent: Option<Box<str>>,
-        cookie: Option<Arc<[u8]>>,
+        carried: Option<Arc<[u8]>>,
     ) -> Self {
         let shared = Shared {
             identity,
@@ -120,7 +120,7 @@ impl Connection {
         Self {
             id,
             user_agent,
-            cookie,
+            carried,
             last_seen: AtomicU64::new(0),
             shared: Mutex::new(shared),
         }

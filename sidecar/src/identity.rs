@@ -27,7 +27,7 @@ pub enum Token {
     Public(Uuid),
 }
 
-/// A piece of the Cookie header, which every connection keeps anyway.
+/// A piece of the headers that every connection keeps anyway.
 #[derive(Clone)]
 pub struct Part {
     whole: Arc<[u8]>,
@@ -57,11 +57,6 @@ impl ConnectionId {
         let made = self.0.get_timestamp().map(|made| made.to_unix());
         let (seconds, nanos) = made.unwrap_or_default();
         Duration::new(seconds, nanos)
-    }
-
-    /// The id as a W3C trace id: 32 hex digits.
-    pub fn trace_id(self) -> u128 {
-        self.0.as_u128()
     }
 }
 

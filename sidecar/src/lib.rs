@@ -50,3 +50,4 @@ mod run;
 mod seldom;
 mod server;
 mod throttle;
+mod trace_context;

@@ -119,11 +119,11 @@ impl Door {
         };
         // Again, as the app may have taken its time.
         self.check_open()?;
-        let cookies = identify::cookie_header(request.headers());
+        let carried = identify::carried(request.headers());
         let identity = identify::identity(
             request,
             &self.gateway.settings.identity,
-            cookies.as_ref(),
+            carried.as_ref(),
             claimed.as_ref(),
             hook.as_ref(),
         );
@@ -133,7 +133,7 @@ impl Door {
             .filter(|chosen| is_offered(request.headers(), chosen))
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
-        let (head, connection) = describe(request, identity, cookies);
+        let (head, connection) = describe(request, identity, carried);
         let connection = connection.expiring(claimed.map(|claimed| claimed.expires));
         let expected = self.check_user(&connection)?;
         let sessions = self.sessions.clone();
@@ -359,7 +359,7 @@ fn first_offered(headers: &HeaderMap) -> Option<HeaderValue> {
 fn describe<B>(
     request: &mut Request<B>,
     identity: Identity,
-    cookies: Option<Arc<[u8]>>,
+    carried: Option<Arc<[u8]>>,
 ) -> (OpenRequest, Connection) {
     let headers = std::mem::take(request.headers_mut());
     let text = |name| {
@@ -371,7 +371,7 @@ fn describe<B>(
         ConnectionId::random(),
         identity,
         text(header::USER_AGENT),
-        cookies,
+        carried,
     );
     let head = OpenRequest {
         path: request.uri().path().to_owned(),

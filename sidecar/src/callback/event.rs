@@ -105,12 +105,12 @@ impl ClientMessage {
 impl Event {
     pub fn outgoing(&self, target: &Target, connection: &Connection) -> Outgoing {
         let body = connection.with_identity(|identity| self.body(connection.id, identity));
-        let cookie = connection.cookie.as_deref();
+        let carried = connection.carried.as_deref().unwrap_or_default();
         let number = match self.kind {
             EventKind::Close { .. } => None,
             _ => Some(self.seq),
         };
-        Outgoing::new(target, connection.id, number, cookie, body)
+        Outgoing::new(target, connection.id, number, carried, body)
     }
 
     pub fn into_message_kinds(self) -> Box<[Box<str>]> {
@@ -180,7 +180,7 @@ pub fn recovered_close(target: &Target, orphan: &Orphan) -> Outgoing {
     }
     push_close(&mut body, 1006, "gateway restarted");
     body.push('}');
-    Outgoing::new(target, id, None, None, body)
+    Outgoing::new(target, id, None, b"", body)
 }
 
 // === impl Outgoing ===
@@ -193,23 +193,16 @@ impl Outgoing {
         target: &Target,
         connection: ConnectionId,
         number: Option<u64>,
-        cookie: Option<&[u8]>,
+        carried: &[u8],
         body: String,
     ) -> Self {
-        // W3C Trace Context: one trace per connection, one span per event.
-        let (trace, span) = (connection.trace_id(), fastrand::u64(1..));
-        let mut headers = Vec::with_capacity(192 + cookie.map_or(0, <[u8]>::len));
+        let mut headers = Vec::with_capacity(128 + carried.len());
         // Writing to a vector does not fail.
         let _ = match number {
             Some(number) => write!(headers, "{EVENT_ID}{connection}/{number}\r\n"),
             None => write!(headers, "{EVENT_ID}{connection}/close\r\n"),
         };
-        let _ = write!(headers, "Traceparent: 00-{trace:032x}-{span:016x}-01\r\n");
-        if let Some(cookie) = cookie {
-            headers.extend_from_slice(b"Cookie: ");
-            headers.extend_from_slice(cookie);
-            headers.extend_from_slice(b"\r\n");
-        }
+        headers.extend_from_slice(carried);
         let _ = write!(headers, "Content-Length: {}\r\n\r\n", body.len());
         Self {
             start: target.start.clone(),

@@ -13,8 +13,10 @@ use stanza::settings;
 use super::hook::HookAnswer;
 use super::jwt::Claimed;
 use crate::identity::{Identity, Part, Token};
-use crate::latin1;
+use crate::{latin1, trace_context};
 
+/// How the line of cookies begins.
+const COOKIE: &[u8] = b"Cookie: ";
 /// The cookie that Olares' edge sets.
 const TOKEN_COOKIE: &str = "auth_token";
 
@@ -22,7 +24,7 @@ const TOKEN_COOKIE: &str = "auth_token";
 pub fn identity<B>(
     request: &Request<B>,
     settings: &settings::Identity,
-    cookies: Option<&Arc<[u8]>>,
+    carried: Option<&Arc<[u8]>>,
     claimed: Option<&Claimed>,
     hook: Option<&HookAnswer>,
 ) -> Identity {
@@ -43,7 +45,7 @@ pub fn identity<B>(
                 Namespaces::Client => query_namespace(request),
                 Namespaces::Hook => claimed.and_then(|claimed| claimed.namespace.clone()),
             });
-    let token = cookies
+    let token = carried
         .and_then(token)
         .map_or_else(Token::random, Token::Private);
     Identity {
@@ -86,23 +88,29 @@ fn cookie_in(header: &[u8], wanted: &str) -> Option<Range<usize>> {
     None
 }
 
-/// All of the client's cookies as one header (RFC 6265 §5.4 joins with a semicolon).
-pub fn cookie_header(headers: &HeaderMap) -> Option<Arc<[u8]>> {
-    let mut all = headers.get_all(header::COOKIE).iter();
-    let first = all.next()?;
-    let mut joined = first.as_bytes().to_vec();
-    for next in all {
-        joined.extend_from_slice(b"; ");
-        joined.extend_from_slice(next.as_bytes());
+/// The client's headers that go along on each callback, as lines: its cookies in one (RFC 6265
+/// §5.4), and its trace.
+pub fn carried(headers: &HeaderMap) -> Option<Arc<[u8]>> {
+    let mut lines = Vec::new();
+    for cookie in headers.get_all(header::COOKIE) {
+        let before: &[u8] = if lines.is_empty() { COOKIE } else { b"; " };
+        lines.extend_from_slice(before);
+        lines.extend_from_slice(cookie.as_bytes());
     }
-    Some(joined.into())
+    if !lines.is_empty() {
+        lines.extend_from_slice(b"\r\n");
+    }
+    trace_context::append(&mut lines, headers);
+    (!lines.is_empty()).then(|| lines.into())
 }
 
 /// The cookie of Olares' name as the client's token, in place.
-fn token(cookies: &Arc<[u8]>) -> Option<Part> {
-    let place = cookie_in(cookies, TOKEN_COOKIE)?;
-    let readable = cookies.get(place.clone())?.is_ascii();
-    readable.then(|| Part::new(cookies, place)).flatten()
+fn token(carried: &Arc<[u8]>) -> Option<Part> {
+    let line = carried.split(|byte| *byte == b'\r').next()?;
+    let place = cookie_in(line.strip_prefix(COOKIE)?, TOKEN_COOKIE)?;
+    let place = COOKIE.len() + place.start..COOKIE.len() + place.end;
+    let readable = carried.get(place.clone())?.is_ascii();
+    readable.then(|| Part::new(carried, place)).flatten()
 }
 
 fn header_user(headers: &HeaderMap, settings: &settings::Identity) -> Option<String> {
@@ -157,8 +165,8 @@ mod tests {
             ..settings::Identity::default()
         };
         let request = request(headers);
-        let cookies = cookie_header(request.headers());
-        identity(&request, &settings, cookies.as_ref(), None, hook)
+        let carried = carried(request.headers());
+        identity(&request, &settings, carried.as_ref(), None, hook)
     }
 
     #[test]
