@@ -4,7 +4,7 @@ use crate::admin::guard::AdminTokens;
 use crate::callback::signing::SigningKey;
 
 pub use crate::callback::client::fuzzing::answer;
-pub use crate::proxy::fuzzing::{CALLBACK, is_callback};
+pub use crate::proxy::fuzzing::{CALLBACK, is_callback, passes_unseen};
 pub use crate::server::fuzzing::{Outcome, body, head};
 
 /// Whether the files' readers take this text.

@@ -140,6 +140,32 @@ async fn callbacks_arrive_all_the_same() {
     app.next_of("message").await;
 }
 
+/// `PRI` is HTTP/2 only with all of its preface: else a lenient app would take what stands behind it
+/// for a request that was looked at.
+#[tokio::test]
+async fn a_preface_that_is_none_hides_no_request() {
+    let web = App::start().await;
+    let gateway = Launch::new()
+        .env("WS_POD_IP", "127.0.0.1")
+        .env("WS_UPSTREAM_PORT", &web.port().to_string())
+        .set("identity.trustedProxies", "10.0.0.0/8")
+        .start()
+        .await;
+    for first in ["PRI / HTTP/1.1", "PRI * HTTP/1.1", "PRI * HTTP/2.0"] {
+        let mut raw = Raw::dial(gateway.clients).await;
+        let hidden =
+            "GET /hidden HTTP/1.1\r\nHost: a\r\nX-BFL-USER: admin\r\nConnection: close\r\n\r\n";
+        raw.send_what_goes(format!("{first}\r\nHost: a\r\n\r\n{hidden}").as_bytes())
+            .await;
+        raw.rest().await;
+    }
+    let calls = web.calls();
+    assert!(!calls.is_empty(), "the first two are requests");
+    for call in calls {
+        assert_eq!(call.header("x-bfl-user"), None, "{call:?}");
+    }
+}
+
 /// What HTTP/2 asks for is not looked into: not where callbacks go as well.
 #[tokio::test]
 async fn http_2_does_not_carry_a_callback_past_the_gateway() {

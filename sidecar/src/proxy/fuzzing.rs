@@ -4,7 +4,7 @@ use http::Request;
 use stanza::field::{AppPort, UrlPath};
 use stanza::{CallbackTarget, settings};
 
-use super::Border;
+use super::{Border, Protocol, sniff};
 
 /// Where the app takes callbacks.
 pub const CALLBACK: &str = "/ws/message";
@@ -18,4 +18,9 @@ static BORDER: LazyLock<Border> = LazyLock::new(|| {
 /// Whether a stranger's request is kept from the app.
 pub fn is_callback(request: &Request<String>) -> bool {
     BORDER.refuses(request)
+}
+
+/// Whether what begins so goes to the app unseen; `None`: that is not known yet.
+pub fn passes_unseen(first: &[u8]) -> Option<bool> {
+    sniff(first).map(|protocol| protocol != Protocol::Http1)
 }

@@ -121,13 +121,19 @@ impl Connection {
                 }
             }
             if !self.read.is_empty() {
-                match sniff(&self.read).filter(|_| may_be_other) {
-                    Some(other @ (Protocol::Tls | Protocol::Http2)) => return Next::Other(other),
-                    _ => match self.head(&mut scan) {
+                let protocol = if may_be_other {
+                    sniff(&self.read)
+                } else {
+                    Some(Protocol::Http1)
+                };
+                match protocol {
+                    None => {}
+                    Some(Protocol::Http1) => match self.head(&mut scan) {
                         Ok(Some(head)) => return Next::Request(head, charge),
                         Ok(None) => {}
                         Err(refusal) => return Next::Refused(refusal),
                     },
+                    Some(other) => return Next::Other(other),
                 }
                 if !begun {
                     begun = true;
