@@ -35,6 +35,7 @@ pub use repairs::Repairs;
 pub use roll::{Candidate, Next, candidates};
 pub use trigger::Trigger;
 pub use triggers::Triggers;
+pub use update_status::APART;
 pub use validate::{Verdict, accept, superseded};
 
 /// How many apps are looked at at once.
@@ -76,6 +77,7 @@ impl Controller {
             expose: self.rules.expose.now(),
             repairs: &self.repairs,
             webhook_up: *self.webhook_up.borrow(),
+            app_protocol: self.rules.app_protocol.as_deref(),
         };
         let plan = plan::plan(validated, &means);
         let mut applied = apply::apply(self, plan).await;

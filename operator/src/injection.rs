@@ -49,6 +49,8 @@ pub struct Rules {
     /// The cluster runs init containers that always restart.
     pub native: bool,
     pub expose: ExposeRule,
+    /// Of companion Services' ports: what Gateways and Ingresses look at to know that WebSockets live there.
+    pub app_protocol: Option<String>,
 }
 
 /// How clients reach the gateway, where the stanza does not say.

@@ -136,6 +136,10 @@ reasons! {
     PodsNotReady = "pods-not-ready", Quiet;
     /// No pod of the entrance may have the gateway; the pods' own reasons are in the message.
     AllSkipped = "all-skipped", Quiet;
+    /// Several pods serve WebSockets, and each gateway knows the clients of its own pod alone: `send`,
+    /// `close` and `list` reach no other pod's. Run one replica, or have each pod send to its own
+    /// clients only.
+    ReplicasApart = "replicas-apart", Notice;
     /// Everything the stanza asks for is there.
     Ready = "ready", Quiet;
 
@@ -196,7 +200,8 @@ reasons! {
     /// gateway once every ready pod has one, so that no request fails on the way.
     EntranceWaiting = "entrance-waiting", Quiet;
     /// The stanza asks for a routing that cannot be: `expose: entrance` needs a Service with an
-    /// address of its own and the port that the entrance names.
+    /// address of its own, the port that the entrance names, and a `targetPort` that the pods declare
+    /// where it is a name.
     ExposeUnsupported = "expose-unsupported", Warning;
     /// Writing an object failed; the message has the API server's words. It is tried again.
     ApiError = "api-error", Warning;

@@ -64,6 +64,13 @@ pub struct GatewaySettings {
     /// How clients reach the gateway; auto: entrance on Olares, else service
     #[arg(long, env = "WS_OPERATOR_EXPOSE", default_value = "auto")]
     pub expose: ExposeDefault,
+    /// appProtocol of the Services that are made beside entrances; empty: none
+    #[arg(
+        long,
+        env = "WS_OPERATOR_APP_PROTOCOL",
+        default_value = "kubernetes.io/ws"
+    )]
+    pub app_protocol: String,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -154,6 +161,7 @@ impl GatewaySettings {
                 ExposeDefault::Service => ExposeRule::Always(Expose::Service),
                 ExposeDefault::None => ExposeRule::Always(Expose::None),
             },
+            app_protocol: Some(self.app_protocol.clone()).filter(|name| !name.is_empty()),
         }
     }
 }

@@ -47,7 +47,11 @@ pub fn render_knowing(
     kinds: &[&str],
     sets: &[&str],
 ) -> Result<Vec<Json>> {
-    let text = template(helm, kubernetes, kinds, sets)?.map_err(anyhow::Error::msg)?;
+    objects(&template(helm, kubernetes, kinds, sets)?.map_err(anyhow::Error::msg)?)
+}
+
+/// The objects in what Helm or kustomize writes.
+pub fn objects(text: &str) -> Result<Vec<Json>> {
     text.split("\n---\n")
         .map(|document| document.trim_start_matches("---\n"))
         .filter(|document| {
@@ -75,12 +79,26 @@ fn template(
     kinds: &[&str],
     sets: &[&str],
 ) -> Result<Result<String, String>> {
+    let words = ["--namespace=ws-operator", "--no-hooks", "--kube-version"];
+    let mut words: Vec<String> = words.map(str::to_owned).into();
+    words.push(kubernetes.to_owned());
+    words.extend(kinds.iter().map(|kind| format!("--api-versions={kind}")));
+    words.extend(sets.iter().map(|set| format!("--set{set}")));
+    run(helm, &root().join("charts/ws-operator"), &words)
+}
+
+/// All that a chart makes, hooks included, as the text that Helm writes.
+pub fn whole(helm: &Path, chart: &Path, words: &[&str]) -> Result<String> {
+    let oldest = format!("--kube-version={OLDEST}");
+    let words = words.iter().copied().map(str::to_owned).chain([oldest]);
+    run(helm, chart, &words.collect::<Vec<_>>())?.map_err(anyhow::Error::msg)
+}
+
+fn run(helm: &Path, chart: &Path, words: &[String]) -> Result<Result<String, String>> {
     let output = Command::new(helm)
-        .args(["template", "ws-operator", "--namespace", "ws-operator"])
-        .args(["--no-hooks", "--kube-version", kubernetes])
-        .args(kinds.iter().map(|kind| format!("--api-versions={kind}")))
-        .args(sets.iter().map(|set| format!("--set{set}")))
-        .arg(root().join("charts/ws-operator"))
+        .args(["template", "ws-operator"])
+        .args(words)
+        .arg(chart)
         .output()
         .with_context(|| format!("cannot start {}", helm.display()))?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

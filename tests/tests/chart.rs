@@ -2,6 +2,8 @@
 
 #[path = "chart/certificates.rs"]
 mod certificates;
+#[path = "chart/gitops.rs"]
+mod gitops;
 #[path = "chart/monitoring.rs"]
 mod monitoring;
 #[path = "chart/rights.rs"]
@@ -32,6 +34,11 @@ fn main() -> ExitCode {
         schema::sense_is_taken,
         schema::a_value_taken_out_is_its_default,
         schema::every_value_is_known_to_the_schema,
+        schema::fields_of_kubernetes_can_be_taken_out,
+        gitops::rendered_twice_it_is_the_same,
+        gitops::within_another_chart,
+        gitops::in_another_namespace,
+        gitops::an_uninstall_that_fails_says_what_to_do,
         certificates::by_default_they_are_the_operators_own,
         certificates::ones_own_secret_is_mounted,
         certificates::cert_manager_makes_them,

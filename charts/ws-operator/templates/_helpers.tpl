@@ -3,9 +3,18 @@ A value that is null, or that `--reuse-values` does not know yet, is its default
 template. files/values.yaml is values.yaml, which templates cannot read.
 */ -}}
 {{- define "ws-operator.defaults" -}}
-{{- range $key, $value := .Files.Get "files/values.yaml" | fromYaml -}}
-{{- if kindIs "invalid" (index $.Values $key) -}}
-{{- $_ := set $.Values $key $value -}}
+{{- include "ws-operator.fill" (list .Values (.Files.Get "files/values.yaml" | fromYaml)) -}}
+{{- end -}}
+
+{{- /* But for Kubernetes' own fields: who takes out `runAsUser` or a limit wants none. */ -}}
+{{- define "ws-operator.fill" -}}
+{{- $values := index . 0 -}}
+{{- range $key, $default := index . 1 -}}
+{{- $value := index $values $key -}}
+{{- if kindIs "invalid" $value -}}
+{{- $_ := set $values $key $default -}}
+{{- else if and (kindIs "map" $value) (kindIs "map" $default) (not (has $key (list "resources" "podSecurityContext" "securityContext"))) -}}
+{{- include "ws-operator.fill" (list $value $default) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -96,11 +105,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded,hook-failed
 {{- define "ws-operator.testPod" -}}
 terminationGracePeriodSeconds: 1
 securityContext:
-  runAsNonRoot: true
-  runAsUser: 65532
-  runAsGroup: 65532
-  seccompProfile:
-    type: RuntimeDefault
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
@@ -123,10 +128,7 @@ resources:
   limits:
     memory: 64Mi
 securityContext:
-  allowPrivilegeEscalation: false
-  capabilities:
-    drop: [ALL]
-  readOnlyRootFilesystem: true
+  {{- toYaml .Values.securityContext | nindent 2 }}
 {{- end -}}
 
 {{- /* Whether the API server has, or is said to have, ValidatingAdmissionPolicies. */ -}}

@@ -17,6 +17,7 @@ use crate::cluster::Cluster;
 use crate::webhook::door::About;
 
 const ENTRY: &str = "entrance.pods.ws.olares.com";
+const NAME_OF_NAMESPACE: &str = "kubernetes.io/metadata.name";
 /// The API server looks at every entry for every pod, and keeps no object of more than 1.5 MB: the
 /// namespaces after so many share one.
 const ENTRIES: usize = 200;
@@ -26,6 +27,8 @@ struct Wanted<'a> {
     name: String,
     path: String,
     namespaces: Vec<&'a String>,
+    /// The entry's selector as it is, if there is one.
+    found: Json,
 }
 
 pub struct Entrances {
@@ -106,6 +109,7 @@ fn wanted<'a>(
             name,
             path,
             namespaces,
+            found: found.map(|one| one.namespaces.clone()).unwrap_or_default(),
         }
     };
     let own = namespaces.iter().take(ENTRIES).map(|namespace| {
@@ -121,12 +125,24 @@ fn wanted<'a>(
 }
 
 impl Wanted<'_> {
+    /// With what others have added: the API server replaces a selector whole.
     fn selector(&self) -> Json {
-        json!({"matchExpressions": [self.expression()]})
+        let mut selector = match &self.found {
+            Json::Object(_) => self.found.clone(),
+            _ => json!({}),
+        };
+        let found = selector["matchExpressions"].as_array();
+        let foreign = found.into_iter().flatten().filter(|one| !is_ours(one));
+        let all: Json = std::iter::once(&self.expression())
+            .chain(foreign)
+            .cloned()
+            .collect();
+        selector["matchExpressions"] = all;
+        selector
     }
 
     fn expression(&self) -> Json {
-        json!({"key": "kubernetes.io/metadata.name", "operator": "In", "values": self.namespaces})
+        json!({"key": NAME_OF_NAMESPACE, "operator": "In", "values": self.namespaces})
     }
 
     /// With expressions of others beside ours: a cloud that adds them whenever they are missing is
@@ -135,6 +151,10 @@ impl Wanted<'_> {
         let expressions = selector["matchExpressions"].as_array();
         expressions.is_some_and(|all| all.contains(&self.expression()))
     }
+}
+
+fn is_ours(expression: &Json) -> bool {
+    expression["key"] == NAME_OF_NAMESPACE && expression["operator"] == "In"
 }
 
 /// No pod needs an answer of ours any more.
@@ -167,6 +187,7 @@ mod tests {
             name: "rooms.entrance".to_owned(),
             path: "/x".to_owned(),
             namespaces: vec![&namespace],
+            found: Json::Null,
         };
         assert!(wanted.is_selected_by(&wanted.selector()));
         let mut both = wanted.selector();
@@ -176,14 +197,22 @@ mod tests {
         assert!(wanted.is_selected_by(&both));
         assert!(!wanted.is_selected_by(&json!({"matchExpressions": [foreign]})));
         assert!(!wanted.is_selected_by(&Json::Null));
+        // What others have added is written again with ours.
+        let before = Wanted {
+            found: both.clone(),
+            ..wanted
+        };
+        assert_eq!(before.selector(), both);
+        let wanted = before;
         let other = "halls".to_owned();
         let namespaces = vec![&namespace, &other];
-        assert!(
-            !Wanted {
-                namespaces,
-                ..wanted
-            }
-            .is_selected_by(&both)
-        );
+        let more = Wanted {
+            namespaces,
+            ..wanted
+        };
+        assert!(!more.is_selected_by(&both));
+        let written = more.selector();
+        let all = written["matchExpressions"].as_array().unwrap();
+        assert_eq!(*all, [more.expression(), foreign]);
     }
 }

@@ -109,14 +109,17 @@ fn validate(file: &str, field: &str, root: &Node, beside: &Beside) -> Vec<Proble
             return problems;
         }
         Ok(manifest) => {
-            let open = beside.can_post(&manifest).map(|message| Problem {
-                severity: Severity::Warning,
-                source: file.to_owned(),
-                position: place_of_port(root),
-                path: join(field, "options.websocket.port"),
-                message,
-            });
-            return manifest.warnings.into_iter().chain(open).collect();
+            let told = beside.can_post(&manifest).into_iter();
+            let told = told
+                .chain(beside.several(&manifest))
+                .map(|message| Problem {
+                    severity: Severity::Warning,
+                    source: file.to_owned(),
+                    position: place_of_port(root),
+                    path: join(field, "options.websocket.port"),
+                    message,
+                });
+            return manifest.warnings.into_iter().chain(told).collect();
         }
         Err(problems) => problems,
     };

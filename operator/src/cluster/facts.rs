@@ -105,6 +105,7 @@ pub struct Port {
     pub number: i32,
     pub protocol: Protocol,
     pub target: Option<IntOrString>,
+    pub app_protocol: Option<String>,
 }
 
 /// One number may stand for a TCP and a UDP port.
@@ -143,6 +144,7 @@ impl Facts for ServiceFacts {
                 Some(_) => Protocol::Other,
             },
             target: port.target_port,
+            app_protocol: port.app_protocol,
         });
         Some(Self {
             name,

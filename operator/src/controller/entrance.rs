@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use serde_json::{Value as Json, json};
 use stanza::WebSocket;
 
-use super::validate::{Validated, Verdict};
+use super::validate::{Validated, Verdict, Wish};
 use crate::app::App;
 use crate::cluster::{PodFacts, Protocol, ServiceFacts};
 use crate::entrance::{self, EntrancePort};
@@ -58,6 +58,9 @@ pub(super) fn entrance(
     if port.routed && entrance::may_front(selected()) {
         return Entrance::Kept(port.number);
     }
+    if let Some(why) = undeclared(validated, service, &port) {
+        return waits(Reason::ExposeUnsupported, why);
+    }
     let ready: Vec<&PodFacts> = selected().filter(|pod| pod.ready).collect();
     let fronted = ready.iter().filter(|pod| pod.shape.fronted).count();
     if fronted == 0 || fronted < ready.len() {
@@ -73,6 +76,32 @@ pub(super) fn entrance(
         };
     }
     Entrance::Lead(Retarget::lead(app, websocket, service, &port))
+}
+
+/// The Service leads to a name that no container has: a gateway knows no port to stand in front of,
+/// and nobody reaches the app without one either.
+fn undeclared(
+    validated: &Validated,
+    service: &ServiceFacts,
+    port: &EntrancePort,
+) -> Option<String> {
+    let IntOrString::String(target) = &port.own else {
+        return None;
+    };
+    let mut members = validated.members.iter();
+    let pod = members.find_map(|member| {
+        let Wish::Gateway { hash, .. } = &member.wish else {
+            return None;
+        };
+        let mut pods = member.pods.iter();
+        // It has the gateway as it should be, and that is not in front of anything.
+        pods.find(|pod| pod.shape.gateway.hash() == Some(hash) && !pod.shape.fronted)
+    })?;
+    Some(format!(
+        "port {} of the Service {} leads to the pods' port {target}, and no container of the pod {} declares one of \
+         that name: name a containerPort so, or give targetPort a number",
+        port.number, service.name, pod.name
+    ))
 }
 
 /// A pod that nobody replaces, and how to end it.

@@ -1,5 +1,6 @@
 //! Step 3 (decides, writes nothing): what is to be done now, and what is to be said.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use super::validate::{Assessed, Validated, Verdict, Wish};
 use crate::api::PodCounts;
 use crate::app::{App, AppId};
 use crate::cluster::{PodFacts, ServiceFacts, WorkloadFacts};
+use crate::names;
 use crate::reason::Reason;
 use crate::shape::Gateway;
 
@@ -74,6 +76,8 @@ pub(super) struct Means<'a> {
     pub(super) expose: Expose,
     pub(super) repairs: &'a Repairs,
     pub(super) webhook_up: bool,
+    /// Of companion Services' ports.
+    pub(super) app_protocol: Option<&'a str>,
 }
 
 pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
@@ -108,7 +112,7 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
             means.expose
         }
     });
-    let route = route(&validated, expose);
+    let route = route(&validated, expose, means.app_protocol);
     let leftovers = match &validated.app {
         Some(app) if !validated.holds_still() => {
             let wanted = match (&route, &validated.entrance) {
@@ -218,7 +222,17 @@ fn step(member: &Assessed, validated: &Validated, means: &Means<'_>) -> (Step, O
         goal: goal.to_owned(),
         anew: member.pods.iter().any(|pod| pod.refused.is_some()),
     });
-    (step(Verdict::new(reason, due.words()), roll), wait)
+    let mut message = due.words();
+    if reason == Reason::RepairBackoff && due.goal.is_some() && workload.rollout.is_none() {
+        // It was restarted for this, by an annotation that is not there.
+        let _ = write!(
+            message,
+            "; somebody takes {} off the pod template again, which undoes the restart: have whoever owns the template \
+             leave that annotation alone",
+            names::ROLLOUT
+        );
+    }
+    (step(Verdict::new(reason, message), roll), wait)
 }
 
 // === routing ===
@@ -229,7 +243,7 @@ fn platform_routes(validated: &Validated) -> bool {
     pods.any(|pod| pod.shape.envoy || pod.shape.gateway == Gateway::Platform)
 }
 
-fn route(validated: &Validated, expose: Expose) -> Route {
+fn route(validated: &Validated, expose: Expose, app_protocol: Option<&str>) -> Route {
     let (Some(app), Some(websocket), Some(entrance)) =
         (&validated.app, validated.websocket(), &validated.entrance)
     else {
@@ -259,6 +273,7 @@ fn route(validated: &Validated, expose: Expose) -> Route {
         entrance,
         found.map(AsRef::as_ref),
         &validated.overruled,
+        app_protocol,
     ))
 }
 

@@ -38,6 +38,7 @@ pub(super) fn companion(
     entrance: &ServiceFacts,
     found: Option<&ServiceFacts>,
     overruled: &[String],
+    app_protocol: Option<&str>,
 ) -> Companion {
     // Where the gateway is an init container, older endpoint controllers do not find its port
     // by name.
@@ -56,6 +57,7 @@ pub(super) fn companion(
             number: env::CLIENT_PORT.into(),
             protocol: Protocol::Tcp,
             target: Some(target.clone()),
+            app_protocol: app_protocol.map(str::to_owned),
         }];
         let same = found.selector == entrance.selector && found.reach == entrance.reach;
         if ours && same && found.ports == ports {
@@ -91,7 +93,7 @@ pub(super) fn companion(
             ports: Some(vec![ServicePort {
                 name: Some("ws".to_owned()),
                 // What Gateways and Ingresses look at to know that WebSockets live here.
-                app_protocol: Some("kubernetes.io/ws".to_owned()),
+                app_protocol: app_protocol.map(str::to_owned),
                 port: env::CLIENT_PORT.into(),
                 protocol: Some("TCP".to_owned()),
                 target_port: Some(target),

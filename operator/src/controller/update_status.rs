@@ -18,7 +18,7 @@ use crate::names;
 use crate::reason::{Reason, Weight};
 
 /// What an app with several replicas has to know.
-const APART: &str = "each gateway knows the clients of its own pod alone, so send, close and list reach no other pod's: run one replica, or send to the clients of one's own pod only";
+pub const APART: &str = "each gateway knows the clients of its own pod alone, so send, close and list reach no other pod's: run one replica, or send to the clients of one's own pod only";
 
 pub(super) async fn update_status(controller: &Controller, applied: Applied) -> Result<(), Error> {
     let Some(app) = applied.plan.app.clone() else {
@@ -164,6 +164,13 @@ fn serving(pods: u32) -> String {
     }
 }
 
+/// Whether it serves from several pods.
+fn is_apart(conditions: &[Condition]) -> bool {
+    conditions
+        .iter()
+        .any(|condition| condition.kind == "Ready" && condition.message.ends_with(APART))
+}
+
 fn is_routed(routed: &Verdict) -> bool {
     matches!(
         routed.reason,
@@ -236,6 +243,9 @@ fn tell(controller: &Controller, app: &App, applied: &Applied, status: &AppManif
                 message: applied.plan.accepted.message.clone(),
             });
         }
+        if is_apart(&status.conditions) && !is_apart(&app.status.conditions) {
+            tell(Reason::ReplicasApart, &serving(status.pods.ready));
+        }
         for (pod, verdict) in &applied.plan.strays {
             tell(
                 verdict.reason,
@@ -253,5 +263,14 @@ mod tests {
     fn several_replicas_are_told_that_they_are_apart() {
         assert_eq!(serving(1), "1 pods serve WebSockets");
         assert!(serving(2).ends_with(APART));
+        let ready = |pods| Condition {
+            kind: "Ready".to_owned(),
+            status: "True".to_owned(),
+            reason: Reason::Ready.to_string(),
+            message: serving(pods),
+            last_transition_time: String::new(),
+            observed_generation: None,
+        };
+        assert!(is_apart(&[ready(2)]) && !is_apart(&[ready(1)]));
     }
 }

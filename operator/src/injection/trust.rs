@@ -189,6 +189,7 @@ mod tests {
             trusted_proxies: networks(operator),
             native: true,
             expose: ExposeRule::Always(Expose::Service),
+            app_protocol: None,
             olares: watch::channel(olares).1,
         };
         let containers: Vec<_> = beside.iter().map(|name| json!({"name": name})).collect();

@@ -84,6 +84,7 @@ impl Server {
                 olares: tokio::sync::watch::channel(false).1,
                 native: true,
                 expose: ExposeRule::Always(Expose::Service),
+                app_protocol: None,
             },
             notices,
             metrics: metrics.clone(),

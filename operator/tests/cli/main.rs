@@ -109,6 +109,35 @@ fn lint_writes_json_and_sarif() {
 }
 
 #[test]
+fn lint_warns_of_several_replicas() {
+    let service = "kind: Service\napiVersion: v1\nmetadata: {name: chat}\nspec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}\n";
+    let asks = "{ws.olares.com/inject: 'true', app: chat}";
+    let deployment = |replicas: u32, labels: &str| {
+        format!(
+            "kind: Deployment\napiVersion: apps/v1\nmetadata: {{name: chat}}\nspec:\n  replicas: {replicas}\n  template:\n    metadata:\n      labels: {labels}\n      annotations: {{ws.olares.com/callback: 8888/ws}}\n"
+        )
+    };
+    let manifest = "kind: AppManifest\napiVersion: ws.olares.com/v1alpha1\nspec:\n  entrances: [{name: chat, host: chat, port: 80}]\n  options: {websocket: {url: /ws, port: 8888}}\n";
+    let lint = |objects: &[&str]| run(&["lint", "-"], &objects.join("---\n"));
+    let told =
+        "Deployment/chat has 3 replicas; each gateway knows the clients of its own pod alone";
+    for objects in [
+        [service, &deployment(3, asks), ""],
+        [service, &deployment(3, "{app: chat}"), manifest],
+    ] {
+        let ran = lint(&objects);
+        assert_eq!(ran.code, 0, "{}", ran.out);
+        assert!(ran.out.contains("warning: "), "{}", ran.out);
+        assert!(ran.out.contains(told), "{}", ran.out);
+    }
+    // One replica, and many of what the entrance does not select.
+    for other in [deployment(1, "{app: chat}"), deployment(3, "{app: worker}")] {
+        let ran = lint(&[service, &other, manifest]);
+        assert!(!ran.out.contains("replicas"), "{}", ran.out);
+    }
+}
+
+#[test]
 fn lint_reads_appmanifests() {
     let object = "kind: AppManifest\nspec:\n  entrances: [{host: a}]\n  options:\n    websocket: {url: /ws, port: 0}\n";
     let ran = run(&["lint", "-"], object);

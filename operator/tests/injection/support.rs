@@ -22,6 +22,7 @@ pub(crate) fn rules() -> Rules {
         olares: tokio::sync::watch::channel(false).1,
         native: true,
         expose: ExposeRule::Always(Expose::Service),
+        app_protocol: None,
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::root;
-use e2e::template::{OLDEST, refusal, render};
-use serde_json::Value as Json;
+use e2e::template::{OLDEST, object, refusal, render, whole};
+use serde_json::{Value as Json, json};
 use stanza::node::Node;
 
 /// What is set, and what Helm's message must name.
@@ -112,10 +112,41 @@ pub(crate) fn a_value_taken_out_is_its_default(helm: &Path) -> Result<()> {
     ensure!(values == copy, "files/values.yaml is stale: make generate");
     let values = Node::from_yaml(&values).context("values.yaml")?.to_json();
     let default = render(helm, OLDEST, &[])?;
-    for key in values.as_object().context("no map")?.keys() {
+    let mut paths = BTreeSet::new();
+    of_values(&values, "", &mut paths);
+    for path in paths.iter().filter(|path| !is_of_kubernetes(path)) {
+        let key = path.trim_start_matches('.');
         let without = render(helm, OLDEST, &[&format!("={key}=null")]);
-        ensure!(without.with_context(|| key.clone())? == default, "{key}");
+        ensure!(without.with_context(|| key.to_owned())? == default, "{key}");
     }
+    Ok(())
+}
+
+/// OpenShift gives users itself, and a cluster may want no limit.
+pub(crate) fn fields_of_kubernetes_can_be_taken_out(helm: &Path) -> Result<()> {
+    let sets = [
+        "=podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null",
+        "=podSecurityContext.fsGroup=7,securityContext.readOnlyRootFilesystem=null",
+        "=resources.limits=null",
+    ];
+    let all = render(helm, OLDEST, &sets)?;
+    let pod = &object(&all, "Deployment", "")?["spec"]["template"]["spec"];
+    let context = json!({
+        "runAsNonRoot": true, "fsGroup": 7, "seccompProfile": {"type": "RuntimeDefault"},
+    });
+    ensure!(pod["securityContext"] == context, "{pod}");
+    let container = &pod["containers"][0];
+    let context = json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}});
+    ensure!(container["securityContext"] == context, "{container}");
+    let resources = json!({"requests": {"cpu": "20m", "memory": "48Mi"}});
+    ensure!(container["resources"] == resources, "{container}");
+    // The hooks' pods too.
+    let chart = root().join("charts/ws-operator");
+    let words = sets.map(|set| format!("--set{set}"));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let whole = whole(helm, &chart, &words)?;
+    ensure!(!whole.contains("runAsUser"), "{whole}");
+    ensure!(whole.matches("fsGroup: 7").count() > 2, "{whole}");
     Ok(())
 }
 
@@ -132,10 +163,8 @@ pub(crate) fn every_value_is_known_to_the_schema(_: &Path) -> Result<()> {
     // Of charts that have this one within them.
     declared.remove(".global");
     declared.remove(".enabled");
-    let of_kubernetes =
-        |path: &String| path.contains("esources.") || path.starts_with(".imagePullSecrets.");
-    declared.retain(|path| !of_kubernetes(path));
-    there.retain(|path| !of_kubernetes(path));
+    declared.retain(|path| !is_of_kubernetes(path));
+    there.retain(|path| !is_of_kubernetes(path));
     let (missing, unknown): (Vec<_>, Vec<_>) = (
         declared.difference(&there).collect(),
         there.difference(&declared).collect(),
@@ -145,6 +174,11 @@ pub(crate) fn every_value_is_known_to_the_schema(_: &Path) -> Result<()> {
         "not in values.yaml: {missing:?}; not in values.schema.json: {unknown:?}"
     );
     Ok(())
+}
+
+fn is_of_kubernetes(path: &str) -> bool {
+    let parts = ["esources.", "ecurityContext.", "magePullSecrets."];
+    parts.iter().any(|part| path.contains(part))
 }
 
 fn of_values(value: &Json, path: &str, found: &mut BTreeSet<String>) {

@@ -12,6 +12,7 @@ mod elsewhere;
 mod entrance;
 mod errors;
 mod examples;
+mod gitops;
 mod invalid;
 mod kinds;
 mod label;
@@ -145,6 +146,8 @@ fn alone_in_this_order() -> Vec<Trial> {
         alone::only_so_many_restarts_begin_at_once,
         alone::ten_installs_in_a_row,
         alone::pods_start_without_an_operator,
+        gitops::what_runs_is_no_drift,
+        gitops::an_enforcer_of_selectors_is_not_fought,
         doctor::a_healthy_operator_and_broken_ones,
         roll::after_another_gateway_image,
         certificates::ones_own_are_replaced_without_a_failed_admission,

@@ -263,6 +263,14 @@ fn configurations(thief: &Thief) -> Result<()> {
     let whole = entry();
     let with = |entry: &Json| json!({"webhooks": [entry]});
     thief.patch("default", ENTRANCES, &with(&whole))?;
+    // Nor is it any harm to write again what a cloud has put beside it.
+    let mut narrower = whole.clone();
+    narrower["objectSelector"] = json!({"matchLabels": {"a": "b"}});
+    let expressions = narrower.pointer_mut("/namespaceSelector/matchExpressions");
+    let expressions = expressions.and_then(Json::as_array_mut);
+    let foreign = json!({"key": "control-plane", "operator": "NotIn", "values": ["true"]});
+    expressions.context("no expressions")?.push(foreign);
+    thief.patch("default", ENTRANCES, &with(&narrower))?;
     let changed = |path: &str, value: Json| {
         let mut other = whole.clone();
         *other.pointer_mut(path).context("no such place")? = value;

@@ -2,6 +2,7 @@
 
 use super::{Finding, good, warning};
 use crate::app::App;
+use crate::controller::APART;
 
 pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
     let sum = |count: fn(&App) -> u32| apps.iter().map(count).sum::<u32>();
@@ -22,6 +23,17 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
                 "docs/reasons.md",
             ));
         }
+    }
+    for app in apps.iter().filter(|app| app.status.pods.ready > 1) {
+        findings.push(warning(
+            "replicas",
+            format!(
+                "{}: {} pods serve WebSockets; {APART}",
+                app.id, app.status.pods.ready
+            ),
+            "scale the workload to one replica, unless its pods need none of each other's clients",
+            "docs/operator.md#several-replicas",
+        ));
     }
     let unseen = apps.iter().filter(|app| app.status.conditions.is_empty());
     let unseen = unseen.count();
@@ -75,7 +87,7 @@ mod tests {
                     "type": "Ready", "status": "False", "reason": "no-service",
                     "message": "no Service", "lastTransitionTime": "",
                 }],
-                "pods": {"bare": 1, "stale": 1, "outdated": 3},
+                "pods": {"bare": 1, "stale": 1, "outdated": 3, "ready": 2},
             },
         });
         let app = App::read(serde_json::from_value(object).unwrap());
@@ -86,6 +98,10 @@ mod tests {
         );
         assert!(
             text.contains("2 pods lack") && text.contains("3 pods run"),
+            "{text}"
+        );
+        assert!(
+            text.contains("replicas: rooms/chat: 2 pods serve WebSockets"),
             "{text}"
         );
         assert_eq!(of_apps(&[])[0].grade, Grade::Good);

@@ -1,27 +1,36 @@
-//! Whether strangers can post what passes for a callback, as far as files tell.
+//! What the objects beside a manifest say of it: whether strangers can post what passes for a
+//! callback, and whether several pods serve.
 
 use k8s_openapi::api::core::v1::{Container, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use stanza::Manifest;
+use stanza::{Entrance, Manifest};
 
 use super::objects;
 use crate::cli::chart::Source;
 use crate::cluster::ServiceFacts;
+use crate::controller::APART;
 use crate::entrance::is_gateway;
-use crate::shape::{containers, selects};
+use crate::shape::{Workload, containers, selects};
 use crate::strangers::{REMEDY, can_post, leads_to};
 
-/// The Services and pod templates of all files.
+/// A workload that may be behind an entrance.
+pub(super) struct Behind {
+    pub(super) workload: Workload,
+    pub(super) replicas: Option<i64>,
+    pub(super) template: PodTemplateSpec,
+}
+
+/// The Services and workloads of all files.
 pub(super) struct Beside {
     pub(super) services: Vec<ServiceFacts>,
-    templates: Vec<PodTemplateSpec>,
+    workloads: Vec<Behind>,
 }
 
 impl Beside {
     pub(super) fn read(sources: &[Source]) -> Self {
         Self {
             services: sources.iter().flat_map(objects::services).collect(),
-            templates: sources.iter().flat_map(objects::templates).collect(),
+            workloads: sources.iter().flat_map(objects::workloads).collect(),
         }
     }
 
@@ -29,8 +38,7 @@ impl Beside {
     pub(super) fn can_post(&self, manifest: &Manifest) -> Option<String> {
         let websocket = manifest.websocket.as_ref()?;
         let entrance = manifest.entrance()?;
-        let name = entrance.host.split('.').next().unwrap_or_default();
-        let service = self.services.iter().find(|service| service.name == name);
+        let (name, service) = self.service(entrance);
         let led_to = match service {
             Some(service) => self.led_to(service, entrance.port)?,
             // A chart's Services are templates: most lead to the port of the same number.
@@ -52,14 +60,35 @@ impl Beside {
         (!is_gateway(&target)).then(|| leads_to(&target, behind))?
     }
 
+    /// That several pods of the entrance know nothing of each other's clients.
+    pub(super) fn several(&self, manifest: &Manifest) -> Option<String> {
+        manifest.websocket.as_ref()?;
+        let (_, service) = self.service(manifest.entrance()?);
+        self.selected(service?).find_map(|found| {
+            let replicas = found.replicas.filter(|replicas| *replicas > 1)?;
+            let who = &found.workload;
+            Some(format!("{who} has {replicas} replicas; {APART}"))
+        })
+    }
+
+    fn service<'a>(&self, entrance: &'a Entrance) -> (&'a str, Option<&ServiceFacts>) {
+        let name = entrance.host.split('.').next().unwrap_or_default();
+        let service = self.services.iter().find(|service| service.name == name);
+        (name, service)
+    }
+
     fn behind(&self, service: &ServiceFacts) -> impl Iterator<Item = &Container> {
+        let selected = self.selected(service);
+        let specs = selected.filter_map(|found| found.template.spec.as_ref());
+        specs.flat_map(containers)
+    }
+
+    fn selected(&self, service: &ServiceFacts) -> impl Iterator<Item = &Behind> {
         let selector = service.selector.clone();
-        let selected = self.templates.iter().filter(move |template| {
-            let metadata = template.metadata.as_ref();
+        self.workloads.iter().filter(move |found| {
+            let metadata = found.template.metadata.as_ref();
             let labels = metadata.and_then(|metadata| metadata.labels.as_ref());
             labels.is_some_and(|labels| selects(&selector, labels))
-        });
-        let specs = selected.filter_map(|template| template.spec.as_ref());
-        specs.flat_map(containers)
+        })
     }
 }

@@ -1,12 +1,11 @@
 //! Files with Kubernetes objects: AppManifests, and workloads that ask by label.
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::Value as Json;
 use stanza::node::{Node, Position, SyntaxError};
 use stanza::problem::{Problem, Severity};
 use stanza::template;
 
-use super::exposed::Beside;
+use super::exposed::{Behind, Beside};
 use crate::ask::{Ask, NO_SERVICE};
 use crate::cli::chart::Source;
 use crate::cli::object;
@@ -45,14 +44,19 @@ pub(super) fn services(source: &Source) -> Vec<ServiceFacts> {
         .collect()
 }
 
-/// The pod templates of a file's workloads.
-pub(super) fn templates(source: &Source) -> Vec<PodTemplateSpec> {
+/// A file's workloads.
+pub(super) fn workloads(source: &Source) -> Vec<Behind> {
     let objects = of(source).ok().flatten().unwrap_or_default();
     let objects = objects.iter().map(Node::to_json);
-    objects
-        .filter(|object| object::workload(object).is_some())
-        .filter_map(|object| serde_json::from_value(object.pointer("/spec/template")?.clone()).ok())
-        .collect()
+    let behind = |object: Json| {
+        let template = object.pointer("/spec/template")?.clone();
+        Some(Behind {
+            workload: object::workload(&object)?,
+            replicas: object.pointer("/spec/replicas").and_then(Json::as_i64),
+            template: serde_json::from_value(template).ok()?,
+        })
+    };
+    objects.filter_map(behind).collect()
 }
 
 /// `beside` is what all files hold: which Service leads to a workload can be said where there
@@ -112,15 +116,18 @@ fn labelled(object: &Json, beside: &Beside) -> Option<Vec<Problem>> {
     let workload = object::workload(object)?;
     let ask = Ask::read(&object::pod_maker(object)?.metadata())?;
     let mut problems = ask.problems(&workload, beside.services.iter());
-    let manifest = ask.manifest(&workload, beside.services.iter());
-    if let Some(message) = manifest.and_then(|manifest| beside.can_post(&manifest)) {
-        problems.push(Problem {
-            severity: Severity::Warning,
-            source: workload.to_string(),
-            position: None,
-            path: format!("annotation {}", names::CALLBACK),
-            message,
-        });
+    if let Some(manifest) = ask.manifest(&workload, beside.services.iter()) {
+        let told = beside.can_post(&manifest).into_iter();
+        problems.extend(
+            told.chain(beside.several(&manifest))
+                .map(|message| Problem {
+                    severity: Severity::Warning,
+                    source: workload.to_string(),
+                    position: None,
+                    path: format!("annotation {}", names::CALLBACK),
+                    message,
+                }),
+        );
     }
     Some(problems)
 }

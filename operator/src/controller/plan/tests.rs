@@ -277,6 +277,7 @@ fn a_quota_without_room_is_seen_before_the_first_restart() {
         expose: Expose::Service,
         repairs: &repairs,
         webhook_up: true,
+        app_protocol: Some("kubernetes.io/ws"),
     };
     let plan = plan(validated, &means);
     assert_eq!(plan.steps[0].verdict.reason, Reason::Quota);
@@ -322,6 +323,19 @@ async fn a_roll_that_does_not_help_backs_off_until_it_does() {
     assert_eq!(reason(bare()), Reason::RollBare, "nothing was rolled yet");
     assert_eq!(repairs.take("a", &workload(), WANTED), Permit::Go);
     assert_eq!(reason(bare()), Reason::RepairBackoff);
+    let taken_off = "somebody takes ws.olares.com/rolled-for off the pod template again";
+    assert!(planned(bare()).verdict.message.contains(taken_off));
+    let there = Case {
+        pods: vec![PodFacts {
+            rollout: Some(WANTED.to_owned()),
+            ..bare()
+        }],
+        rollout: Some(WANTED),
+        ..Case::default()
+    };
+    let step = there.planned(&repairs).steps.remove(0);
+    assert_eq!(step.verdict.reason, Reason::RepairBackoff);
+    assert!(!step.verdict.message.contains(taken_off));
     assert!(planned(injected(WANTED)).healed);
     repairs.healed("a", &workload());
     assert_eq!(reason(bare()), Reason::RollBare);
@@ -412,6 +426,7 @@ fn the_pod_that_a_stateful_set_never_replaces_is_named() {
         expose: Expose::Service,
         repairs: &repairs,
         webhook_up: true,
+        app_protocol: Some("kubernetes.io/ws"),
     };
     let plan = plan(validated, &means);
     assert_eq!(

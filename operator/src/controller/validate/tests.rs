@@ -21,6 +21,7 @@ fn rules() -> Rules {
         olares: tokio::sync::watch::channel(false).1,
         native: true,
         expose: ExposeRule::Always(Expose::Entrance),
+        app_protocol: None,
     }
 }
 
@@ -148,6 +149,7 @@ fn who_opts_out_keeps_nobody_from_being_ready() {
             expose: Expose::Service,
             repairs: &repairs,
             webhook_up: true,
+            app_protocol: None,
         };
         update_status::injected(&plan(validated(&cluster, "chat"), &means)).reason
     };
@@ -210,6 +212,7 @@ fn pods_of_a_replica_set_that_have_the_gateway_are_counted() {
         expose: Expose::Service,
         repairs: &repairs,
         webhook_up: true,
+        app_protocol: None,
     };
     let plan = plan(validated(&cluster, "chat"), &means);
     assert_eq!((plan.counts.wanted, plan.counts.current), (1, 1));

@@ -148,6 +148,7 @@ impl Case {
             expose: Expose::Service,
             repairs,
             webhook_up: self.webhook_up,
+            app_protocol: Some("kubernetes.io/ws"),
         };
         plan(self.validated(), &means)
     }
