@@ -1,5 +1,6 @@
 //! `ws-operator inject` and `uninject`: the webhook's decision on files, for GitOps.
 
+mod asked;
 mod document;
 mod edit;
 
@@ -25,6 +26,7 @@ use crate::reason::{Reason, Weight};
 use crate::settings::GatewaySettings;
 use crate::shape::{Gateway, Owner, Shape};
 use crate::source::pod_label;
+use asked::Answered;
 use document::Document;
 
 /// Put the gateway into workloads in files, for GitOps
@@ -84,6 +86,7 @@ pub(super) fn inject(arguments: &InjectArguments) -> anyhow::Result<Outcome> {
     // Any cluster is taken to be new enough.
     let rules = arguments.gateway.rules(true, watch::channel(false).1);
     let cluster = cluster(&mut stream, &arguments.objects.namespace);
+    let mut answered = Answered::default();
     for index in 0..stream.documents.len() {
         let document = &stream.documents[index];
         let mut rewritten = Vec::new();
@@ -102,6 +105,7 @@ pub(super) fn inject(arguments: &InjectArguments) -> anyhow::Result<Outcome> {
             }
             match verdict {
                 Verdict::Inject(before, injection) => {
+                    answered.add(namespace, injection.app);
                     let mut after = before.clone();
                     injection::inject_pod(&mut after, &injection, &rules);
                     rewritten.push((number, *before, after));
@@ -111,10 +115,14 @@ pub(super) fn inject(arguments: &InjectArguments) -> anyhow::Result<Outcome> {
                         injection.app
                     ));
                 }
-                Verdict::Leave(reason, message) => {
+                Verdict::Leave(app, reason, message) => {
+                    if let Some(app) = app {
+                        answered.add(namespace, &app);
+                    }
                     stream.said.reason(&who, reason, &message);
                 }
-                Verdict::Odd(odd) => {
+                Verdict::Odd(app, odd) => {
+                    answered.add(namespace, &app);
                     let place = document.place(odd.path.iter().map(String::as_str));
                     stream
                         .said
@@ -127,15 +135,18 @@ pub(super) fn inject(arguments: &InjectArguments) -> anyhow::Result<Outcome> {
             rewrite(objects[number], &before, &after)?;
         }
     }
+    let default = &arguments.objects.namespace;
+    answered.tell_of_the_rest(&cluster, &stream.documents, default, &mut stream.said);
     arguments.objects.outcome(stream)
 }
 
 /// What becomes of the pods that an object makes.
 enum Verdict<'a> {
     Inject(Box<Pod>, Box<Injection<'a>>),
-    Leave(Reason, String),
+    /// With the app that is concerned.
+    Leave(Option<String>, Reason, String),
     /// They should have the gateway, and their description is not understood.
-    Odd(Odd),
+    Odd(String, Odd),
 }
 
 fn judge<'a>(maker: &PodMaker<'_>, decide: impl Fn(&Shape) -> Decision<'a>) -> Verdict<'a> {
@@ -146,18 +157,23 @@ fn judge<'a>(maker: &PodMaker<'_>, decide: impl Fn(&Shape) -> Decision<'a>) -> V
     };
     let shape = Shape::of_described(maker.owner.clone(), &metadata, spec);
     match (decide(&shape), pod) {
-        (Decision::Inject(_), Ok(_)) if !matches!(maker.owner, Owner::Workload(_)) => {
+        (Decision::Inject(injection), Ok(_)) if !matches!(maker.owner, Owner::Workload(_)) => {
             let message = "its pods get the gateway when they are created, by the webhook";
-            Verdict::Leave(Reason::OtherOwner, message.to_owned())
+            let app = Some(injection.app.to_owned());
+            Verdict::Leave(app, Reason::OtherOwner, message.to_owned())
         }
         (Decision::Inject(injection), Ok(pod)) => {
             Verdict::Inject(Box::new(pod), Box::new(injection))
         }
-        (Decision::Inject(_) | Decision::AlreadyCurrent(_), Err(odd)) => Verdict::Odd(odd),
-        (Decision::AlreadyCurrent(injection), Ok(_)) => {
-            Verdict::Leave(Reason::AlreadyCurrent, format!("for app {}", injection.app))
+        (Decision::Inject(injection) | Decision::AlreadyCurrent(injection), Err(odd)) => {
+            Verdict::Odd(injection.app.to_owned(), odd)
         }
-        (Decision::Skip(skip), _) => Verdict::Leave(skip.reason, skip.message),
+        (Decision::AlreadyCurrent(injection), Ok(_)) => {
+            let app = injection.app.to_owned();
+            let message = format!("for app {app}");
+            Verdict::Leave(Some(app), Reason::AlreadyCurrent, message)
+        }
+        (Decision::Skip(skip), _) => Verdict::Leave(skip.app, skip.reason, skip.message),
     }
 }
 

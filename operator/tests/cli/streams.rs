@@ -108,6 +108,37 @@ fn one_odd_object_is_told_with_its_place_and_stops_nothing() {
 }
 
 #[test]
+fn an_app_that_asks_and_gets_nothing_is_told_of() {
+    let documents: Vec<&str> = APP.split("---\n").collect();
+    let [manifest, service, deployment] = documents[..] else {
+        panic!()
+    };
+    let said = |objects: &[&str]| {
+        let ran = run(&["inject"], &objects.join("---\n"));
+        (ran.code, ran.said)
+    };
+    let app = "- document 1 line 1: AppManifest/chat in default: asks for a gateway, and nothing here gets one: ";
+    // The workloads are in charts within the chart, or of a kind that makes no pods by itself.
+    let nothing = "no object here makes pods that the Service chat-svc selects\n";
+    assert_eq!(said(&[manifest, service]), (1, format!("{app}{nothing}")));
+    let alone = format!("{app}no-service: there is no Service chat-svc\n");
+    assert_eq!(said(&[manifest]), (1, alone.clone()));
+    // In another namespace.
+    let elsewhere = |object: &str| object.replace("metadata: {", "metadata: {namespace: other, ");
+    let (code, words) = said(&[manifest, &elsewhere(service), &elsewhere(deployment)]);
+    assert!(code == 1 && words.ends_with(&alone), "{words}");
+    // Who does not ask, and who says no, is not told.
+    let silent = manifest.replace("options", "ignored");
+    assert_eq!(said(&[&silent, service]), (0, String::new()));
+    let out = deployment.replace(
+        "{app: chat}}\n    spec",
+        "{app: chat, ws.olares.com/inject: 'false'}}\n    spec",
+    );
+    let (code, words) = said(&[manifest, service, &out]);
+    assert!(code == 0 && words.contains("opted-out"), "{words}");
+}
+
+#[test]
 fn lists_of_a_kind_are_lists() {
     let all = run(&["uninject", "-o", "json"], APP);
     let items = &objects(&all.out)[0]["items"];

@@ -22,8 +22,15 @@ pub(crate) async fn what_runs_is_no_drift(namespace: Arc<Namespace>) -> Result<(
     let file = tempfile::NamedTempFile::new()?;
     std::fs::write(file.path(), rendered)?;
     let path = file.path().display().to_string();
-    kubectl(["diff", "--server-side", "--field-manager=helm", "-f", &path])
-        .context("the operator's chart")?;
+    kubectl([
+        "diff",
+        "--server-side",
+        "--field-manager=argocd-controller",
+        "--force-conflicts",
+        "-f",
+        &path,
+    ])
+    .context("the operator's chart")?;
 
     let small = Small::deployment("small");
     small.start(&namespace)?;
@@ -84,7 +91,19 @@ async fn enforced(first: &Namespace, second: &Namespace) -> Result<()> {
     let routed = async |namespace: &Namespace| {
         let stanza = small.manifest(&json!({"expose": "entrance"}));
         apply(namespace, &[small.workload(), small.service(), stanza])?;
-        manifest::wait_for(namespace, "small", "Ready", "True").await
+        manifest::wait_for(namespace, "small", "Ready", "True").await?;
+        let entry = format!("{}.", namespace.name);
+        until("an entry for the namespace", || async {
+            let found = read(CONFIGURATIONS[1])?;
+            let mut names = found["webhooks"].as_array().into_iter().flatten();
+            let there = names.any(|one| {
+                one["name"]
+                    .as_str()
+                    .is_some_and(|name| name.starts_with(&entry))
+            });
+            Ok(Look::when(there, (), format!("{found}")))
+        })
+        .await
     };
     routed(first).await?;
     for name in CONFIGURATIONS {
