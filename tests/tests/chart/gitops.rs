@@ -84,8 +84,8 @@ pub(crate) fn an_uninstall_that_fails_says_what_to_do(helm: &Path) -> Result<()>
     let policy = says("helm.sh/hook-delete-policy");
     ensure!(!policy.contains("hook-failed"), "{policy}");
     ensure!(policy.contains("before-hook-creation"), "{policy}");
-    let help = says("ws.olares.com/help");
-    ensure!(help.contains("docs/operator.md, \"Uninstall\""), "{help}");
+    let told = says("ws.olares.com/help");
+    ensure!(told.contains("docs/operator.md, \"Uninstall\""), "{told}");
     let page = std::fs::read_to_string(root().join("docs/operator.md"))?;
     ensure!(page.contains("\n### Uninstall\n"));
     ensure!(job["spec"] != Json::Null);

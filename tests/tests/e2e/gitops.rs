@@ -40,7 +40,12 @@ pub(crate) async fn what_runs_is_no_drift(namespace: Arc<Namespace>) -> Result<(
     std::fs::write(file.path(), service.to_string())?;
     for how in [
         &["diff"][..],
-        &["diff", "--server-side", "--force-conflicts"],
+        &[
+            "diff",
+            "--server-side",
+            "--force-conflicts",
+            "--field-manager=argocd-controller",
+        ],
     ] {
         let place = ["-n", &namespace.name, "-f", &path];
         kubectl(how.iter().copied().chain(place)).with_context(|| format!("{how:?}"))?;
