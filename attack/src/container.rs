@@ -13,6 +13,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::cgroup::Cgroup;
+use crate::cores;
 
 #[derive(Args, Debug)]
 pub(crate) struct InsideArgs {
@@ -22,6 +23,9 @@ pub(crate) struct InsideArgs {
     /// The container's cgroup. Unset: none
     #[arg(long)]
     cgroup: Option<PathBuf>,
+    /// The core that it keeps to. Unset: any
+    #[arg(long)]
+    core: Option<usize>,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
@@ -37,6 +41,9 @@ pub(crate) fn main(args: &InsideArgs) -> anyhow::Result<()> {
         umount2(place, MntFlags::MNT_DETACH)?;
         mount(Some(kind), place, Some(kind), MsFlags::empty(), data)
             .with_context(|| format!("{place} of the container"))?;
+    }
+    if let Some(core) = args.core {
+        cores::keep_to(core).context("a core of its own")?;
     }
     let [program, rest @ ..] = args.command.as_slice() else {
         bail!("a command is missing");

@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::app::CALLBACK;
 use crate::cgroup::Cgroup;
+use crate::cores::Cores;
 use crate::network::{APP_PORT, POD, PodNetwork, WEB_PORT};
 
 /// How long a start may take, with everything that a journal says: half a minute of kubelet's.
@@ -47,6 +48,7 @@ impl Expose {
 pub(crate) struct Pod {
     pub network: PodNetwork,
     pub cgroup: Cgroup,
+    pub cores: Cores,
     pub program: PathBuf,
     pub dir: tempfile::TempDir,
 }
@@ -99,12 +101,15 @@ impl Pod {
         })
     }
 
-    /// A program in the pod; `contained`: within the gateway's memory limit.
+    /// A program in the pod; `contained`: within the gateway's memory limit, on its core.
     pub(crate) fn inside(&self, program: &Path, contained: bool) -> Command {
         let mut command = Command::new("/proc/self/exe");
         command.args(["inside", "--net"]).arg(self.network.path());
         if contained {
             command.arg("--cgroup").arg(&self.cgroup.dir);
+            if let Some(core) = self.cores.gateway {
+                command.arg(format!("--core={core}"));
+            }
         }
         command
             .arg("--")

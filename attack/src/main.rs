@@ -11,6 +11,7 @@ mod bystander;
 mod cgroup;
 mod cli;
 mod container;
+mod cores;
 mod gateway;
 mod marks;
 mod network;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::bystander::BYSTANDERS;
 use crate::cgroup::LIMIT;
+use crate::cores::Cores;
 use crate::marks;
 use crate::outcome::Outcome;
 use crate::strangers;
@@ -24,6 +25,8 @@ pub(crate) struct Report {
 pub(crate) struct Machine {
     pub cpu: String,
     pub cores: usize,
+    /// The gateway has one of them for itself.
+    pub apart: bool,
     pub kernel: String,
     /// UTC.
     pub date: String,
@@ -45,7 +48,7 @@ const HEADS: [&str; 12] = [
 ];
 
 impl Machine {
-    pub(crate) fn look() -> Self {
+    pub(crate) fn look(cores: Cores) -> Self {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpuinfo
             .lines()
@@ -57,7 +60,8 @@ impl Machine {
         let date = date.map(|output| output.stdout).unwrap_or_default();
         Self {
             cpu: model.map_or("unknown", |(_, model)| model).to_owned(),
-            cores: std::thread::available_parallelism().map_or(1, Into::into),
+            cores: cores.all,
+            apart: cores.gateway.is_some(),
             kernel: kernel.trim().to_owned(),
             date: String::from_utf8_lossy(&date).trim().to_owned(),
         }
@@ -125,14 +129,20 @@ impl Report {
         let Machine {
             cpu,
             cores,
+            apart,
             kernel,
             date,
         } = &self.machine;
+        let place = if *apart {
+            "The gateway has a core of its own. Clients and app share the rest, and strangers get what those leave (`SCHED_IDLE`), as real ones have machines of their own. "
+        } else {
+            "All share the cores; strangers get what the others leave (`SCHED_IDLE`). "
+        };
         let mut text = format!(
             "<!-- Written by `make attack`; do not edit. -->\n\n# Under attack\n\n\
              Strangers at work on the gateway, each kind for {} s, while {BYSTANDERS} other clients talk. \
              The gateway has {} MiB, as its container has by default, its journal on a tmpfs, and default settings. \
-             The strangers have an address and a network namespace of their own. \
+             The strangers have an address and a network namespace of their own. {place}\
              After each attack the gateway is killed and started again.\n\n\
              {date}, {cpu}, {cores} cores, Linux {kernel}; `{}`.\n",
             self.seconds,

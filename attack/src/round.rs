@@ -198,7 +198,7 @@ async fn ask_app(path: &str) -> anyhow::Result<String> {
     Ok(body.to_owned())
 }
 
-/// The strangers' process. Their machine is not the gateway's: they only get what it leaves over.
+/// The strangers' process. Their machine is not the clients': they only get what those leave over.
 #[derive(Debug)]
 struct Strangers {
     child: Child,
@@ -207,8 +207,8 @@ struct Strangers {
 
 impl Strangers {
     fn start(kind: &Kind) -> anyhow::Result<Self> {
-        let mut child = Command::new("nice")
-            .args(["-n", "10"])
+        let mut child = Command::new("chrt")
+            .args(["--idle", "0"])
             .arg(std::env::current_exe()?)
             .args(["strangers", kind.name])
             .stdin(Stdio::null())

@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cgroup::Cgroup;
 use crate::cli::{Output, RunArgs};
+use crate::cores::Cores;
 use crate::gateway::{Expose, Pod};
 use crate::marks;
 use crate::network::PodNetwork;
@@ -28,12 +29,14 @@ pub(crate) fn main(args: &RunArgs, cgroup: &Path) -> anyhow::Result<ExitCode> {
         let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
         setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     }
+    let cores = Cores::part(!args.counts).context("no core for the gateway")?;
     let network = PodNetwork::lay().context("no network of its own")?;
     let cgroup = Cgroup::at(cgroup);
     cgroup.limit()?;
     let pod = Pod {
         network,
         cgroup,
+        cores,
         program: std::path::absolute(&args.gateway)?,
         dir: tempfile::Builder::new().prefix("ws-attack-").tempdir()?,
     };
@@ -67,7 +70,7 @@ async fn all(pod: &Pod, args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let mut report = Report {
         command: args.command.clone(),
-        machine: report::Machine::look(),
+        machine: report::Machine::look(pod.cores),
         seconds: args.seconds,
         times: !args.counts,
         outcomes: Vec::new(),
