@@ -7,7 +7,7 @@ pub mod jwt;
 
 pub(crate) use jwt::Verifier;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -110,11 +110,13 @@ impl Door {
         let trusted = trust::trusts(settings, peer, request.headers());
         trust::filter(request.headers_mut(), settings, trusted);
         self.check_origin(request, trusted)?;
-        self.check_rate(peer, request.headers())?;
+        let trusted = self.gateway.settings.identity.trusted_proxies.as_deref();
+        let address = address::client(peer, request.headers(), trusted.unwrap_or_default());
+        self.check_rate(address)?;
         let place = self.place()?;
         let claimed = self.verify(request).await?;
         let hook = match &self.gateway.settings.routes.auth {
-            Some(path) => Some(hook::ask(&self.gateway, path, request).await?),
+            Some(path) => Some(hook::ask(&self.gateway, path, request, address).await?),
             None => None,
         };
         // Again, as the app may have taken its time.
@@ -163,9 +165,7 @@ impl Door {
         self.gateway.admit().ok_or_else(full)
     }
 
-    fn check_rate(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(), Refused> {
-        let trusted = self.gateway.settings.identity.trusted_proxies.as_deref();
-        let address = address::client(peer, headers, trusted.unwrap_or_default());
+    fn check_rate(&self, address: IpAddr) -> Result<(), Refused> {
         if self.gateway.pace.allows(address, self.gateway.now_ms()) {
             return Ok(());
         }

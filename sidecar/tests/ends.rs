@@ -210,7 +210,7 @@ async fn a_slow_hook_holds_up_no_message() {
             Answer::ok()
         }
     });
-    // Two are asked about, eight wait.
+    // Two are asked about and six wait: the rest is for other addresses.
     let knocking: Vec<_> = (0..20)
         .map(|_| {
             let to = gateway.clients;
@@ -218,8 +218,8 @@ async fn a_slow_hook_holds_up_no_message() {
         })
         .collect();
     let refused = r#"ws_gateway_upgrades_refused_total{reason="auth_busy"}"#;
-    let beyond = async || (gateway.metric(refused).await == 10).then_some(());
-    eventually("ten too many", beyond).await;
+    let beyond = async || (gateway.metric(refused).await == 12).then_some(());
+    eventually("twelve too many", beyond).await;
     let answer = http::upgrade(gateway.clients, "/ws", &[]).await;
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").is_some());
@@ -235,7 +235,41 @@ async fn a_slow_hook_holds_up_no_message() {
         assert!(matches!(status, 403 | 503), "{status}");
         asked += usize::from(status == 403);
     }
-    assert_eq!(asked, 10);
+    assert_eq!(asked, 8);
+}
+
+/// A crowd of one address waits for itself, also where the app takes its time over each of them.
+#[tokio::test]
+async fn a_crowd_that_knocks_keeps_no_other_address_waiting() {
+    let app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("auth", "/auth")
+        .set("callback.authConcurrency", "4")
+        .start()
+        .await;
+    let gate = Gate::closed();
+    let hold = gate.clone();
+    app.answer(move |call| match call.header("x-crowd") {
+        Some(_) => Answer::status(403).once_open(&hold),
+        None => Answer::ok(),
+    });
+    let crowd: Vec<_> = (0..30)
+        .map(|_| {
+            let to = gateway.clients;
+            tokio::spawn(async move { http::upgrade(to, "/ws", &[("X-Crowd", "1")]).await.status })
+        })
+        .collect();
+    let refused = r#"ws_gateway_upgrades_refused_total{reason="auth_busy"}"#;
+    let beyond = async || (gateway.metric(refused).await == 15).then_some(());
+    eventually("three quarters of the places are the crowd's", beyond).await;
+    for _ in 0..10 {
+        let mut other = Raw::dial_from([127, 0, 0, 2].into(), gateway.clients).await;
+        other.upgrade(&[]).await;
+    }
+    gate.open();
+    for one in crowd {
+        assert!(matches!(one.await.unwrap(), 403 | 503));
+    }
 }
 
 /// Speaks until so many messages are sent, over as many connections as that takes.

@@ -23,20 +23,22 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::event::Outgoing;
+use super::event::{Action, Outgoing};
 use super::{Answer, SendError, Signer, Transport};
 use crate::app_pool::AppPool;
 use connection::{AppConnection, Request};
+use knocking::Knocking;
 use response::{Response, Want};
 
 mod connection;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
+mod knocking;
 mod response;
 
-/// For each question of the auth hook that is under way.
-const WAITING_PER_QUESTION: usize = 4;
 const FAST: usize = 32;
+/// Of these, for those who come and go: a crowd at the door keeps no message waiting.
+const AT_THE_DOOR: usize = 8;
 const SLOW_AFTER: Duration = Duration::from_millis(20);
 /// An app that hangs with a full backlog lets the kernel drop what knocks: it has not got anything.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
@@ -49,12 +51,10 @@ pub struct AppClient {
     max_answer: usize,
     /// `None`: callbacks are not signed.
     signer: Option<Signer>,
+    at_the_door: Semaphore,
     fast: Semaphore,
     all: Semaphore,
-    /// Questions of the auth hook that are under way, and those with them that wait: strangers
-    /// who knock must not starve those who are in.
-    asking: Semaphore,
-    knocking: Semaphore,
+    knocking: Knocking,
     pool: AppPool<AppConnection>,
     /// Which family answered last: `localhost` is both.
     prefer_v6: AtomicBool,
@@ -81,17 +81,15 @@ impl AppClient {
     pub fn new(port: u16, settings: &Callback, max_answer: usize, signer: Option<Signer>) -> Self {
         let places = |setting: NonZeroU32| (setting.get() as usize).min(Semaphore::MAX_PERMITS);
         let all = places(settings.concurrency);
-        let asking = places(settings.auth_concurrency);
-        let knocking = asking.saturating_mul(1 + WAITING_PER_QUESTION);
         Self {
             port,
             timeout: settings.timeout,
             max_answer,
             signer,
+            at_the_door: Semaphore::new(AT_THE_DOOR),
             fast: Semaphore::new(FAST.min(all)),
             all: Semaphore::new(all),
-            asking: Semaphore::new(asking),
-            knocking: Semaphore::new(knocking.min(Semaphore::MAX_PERMITS)),
+            knocking: Knocking::new(places(settings.auth_concurrency)),
             pool: AppPool::new(settings.keep_alive, all),
             prefer_v6: AtomicBool::new(false),
         }
@@ -106,13 +104,13 @@ impl AppClient {
         self.pool.run(stop).await;
     }
 
-    /// Asks and returns the whole answer, for the auth hook.
-    pub async fn fetch(&self, head: &[u8]) -> Result<Fetched, NoAnswer> {
-        let Ok(_waiting) = self.knocking.try_acquire() else {
+    /// Asks about one who knocks, and returns the whole answer, for the auth hook.
+    pub async fn fetch(&self, head: &[u8], of: IpAddr) -> Result<Fetched, NoAnswer> {
+        let Some(knock) = self.knocking.enter(of) else {
             return Err(NoAnswer::Busy);
         };
         let exchange = async {
-            let _place = place(&self.asking).await?;
+            let _turn = knock.turn().await?;
             self.exchange([head, b"", b"", b""], Want::Everything).await
         };
         let timed = tokio::time::timeout(self.timeout, exchange).await;
@@ -180,8 +178,12 @@ impl AppClient {
 
 impl Transport for AppClient {
     async fn send(&self, event: &Outgoing) -> Result<Answer, SendError> {
+        let at_the_door = match event.action() {
+            Action::Open | Action::Close => Some(place(&self.at_the_door).await?),
+            Action::Message => None,
+        };
         let _place = place(&self.all).await?;
-        let mut fast = Some(place(&self.fast).await?);
+        let mut fast = Some((place(&self.fast).await?, at_the_door));
         // Signed last: what has waited for its place was made now, not before.
         let signature = match &self.signer {
             Some(signer) => signer.headers(event)?,

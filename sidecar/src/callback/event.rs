@@ -57,6 +57,7 @@ pub struct Event {
 /// An event as the bytes of a request, to be sent as often as it takes.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
+    action: Action,
     /// The request line and what is the same for all events.
     start: Bytes,
     /// The headers of this event, and the blank line.
@@ -106,11 +107,8 @@ impl Event {
     pub fn outgoing(&self, target: &Target, connection: &Connection) -> Outgoing {
         let body = connection.with_identity(|identity| self.body(connection.id, identity));
         let carried = connection.carried.as_deref().unwrap_or_default();
-        let number = match self.kind {
-            EventKind::Close { .. } => None,
-            _ => Some(self.seq),
-        };
-        Outgoing::new(target, connection.id, number, carried, body)
+        let (action, seq) = (self.kind.action(), self.seq);
+        Outgoing::new(target, connection.id, (action, seq), carried, body)
     }
 
     pub fn into_message_kinds(self) -> Box<[Box<str>]> {
@@ -180,7 +178,7 @@ pub fn recovered_close(target: &Target, orphan: &Orphan) -> Outgoing {
     }
     push_close(&mut body, 1006, "gateway restarted");
     body.push('}');
-    Outgoing::new(target, id, None, b"", body)
+    Outgoing::new(target, id, (Action::Close, 0), b"", body)
 }
 
 // === impl Outgoing ===
@@ -192,23 +190,28 @@ impl Outgoing {
     fn new(
         target: &Target,
         connection: ConnectionId,
-        number: Option<u64>,
+        (action, seq): (Action, u64),
         carried: &[u8],
         body: String,
     ) -> Self {
         let mut headers = Vec::with_capacity(128 + carried.len());
         // Writing to a vector does not fail.
-        let _ = match number {
-            Some(number) => write!(headers, "{EVENT_ID}{connection}/{number}\r\n"),
-            None => write!(headers, "{EVENT_ID}{connection}/close\r\n"),
+        let _ = match action {
+            Action::Close => write!(headers, "{EVENT_ID}{connection}/close\r\n"),
+            Action::Open | Action::Message => write!(headers, "{EVENT_ID}{connection}/{seq}\r\n"),
         };
         headers.extend_from_slice(carried);
         let _ = write!(headers, "Content-Length: {}\r\n\r\n", body.len());
         Self {
+            action,
             start: target.start.clone(),
             headers: headers.into(),
             body: body.into(),
         }
+    }
+
+    pub(super) fn action(&self) -> Action {
+        self.action
     }
 
     /// The same event for another path of the app.

@@ -1,6 +1,7 @@
 //! The auth hook: before each upgrade the app is asked, as nginx `auth_request`, Traefik
 //! `forwardAuth` and Envoy `ext_authz` do (Midway: `onWebSocketUpgrade`).
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -33,6 +34,7 @@ pub(super) async fn ask<B>(
     gateway: &Gateway<AppClient>,
     path: &UrlPath,
     request: &Request<B>,
+    of: IpAddr,
 ) -> Result<HookAnswer, Refused> {
     let unavailable = |message| super::try_again("auth_unavailable", message);
     let Some(app) = &gateway.app else {
@@ -44,7 +46,7 @@ pub(super) async fn ask<B>(
     let answer = app
         .delivery
         .transport()
-        .fetch(&question)
+        .fetch(&question, of)
         .await
         .map_err(|error| match error {
             NoAnswer::Busy => super::try_again(
