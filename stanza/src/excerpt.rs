@@ -83,6 +83,13 @@ pub fn context(name: &str, namespace: &str, revision: u64, chart: &Json, values:
     context
 }
 
+/// The same, where the values are all there are, as of a release that is installed: what is not among
+/// them is nowhere, and a condition on it does not hold.
+pub fn complete(mut context: Json) -> Json {
+    template::set_complete(&mut context);
+    context
+}
+
 /// `over` wins; a null in it takes a value away, as in Helm.
 pub fn merge(under: &mut Json, over: Json) {
     match (under, over) {

@@ -9,7 +9,7 @@ mod parse;
 use serde_json::Value as Json;
 
 use crate::node::Position;
-use evaluate::{MOST_STEPS, Scope};
+use evaluate::{COMPLETE, MOST_STEPS, Scope};
 use parse::{Branch, Piece};
 
 /// Around the number of an expression whose value is not known.
@@ -57,6 +57,11 @@ pub enum TooMuch {
 /// Whether `text` has anything to render.
 pub fn is_template(text: &str) -> bool {
     text.contains("{{")
+}
+
+/// Says of a context that its values are all there are.
+pub fn set_complete(context: &mut Json) {
+    context[COMPLETE] = Json::Bool(true);
 }
 
 /// `context` is what the dot means: `{"Values": …, "Release": …, "Chart": …}`.
@@ -280,6 +285,67 @@ mod tests {
             "alicechat",
         );
         check("{{ $p := .Values.port }}{{ $p }}", "8888");
+    }
+
+    #[test]
+    fn comparisons_and_places_are_as_in_helm() {
+        check("{{ if gt .Values.port 80 }}a{{ else }}b{{ end }}", "a");
+        check(
+            "{{ if lt (int .Values.port) 80 }}a{{ else }}b{{ end }}",
+            "b",
+        );
+        check(
+            "{{ if ge \"b\" \"a\" }}a{{ end }}{{ if le 2 2 }}b{{ end }}",
+            "ab",
+        );
+        check("{{ index .Values \"user\" \"name\" }}", "alice");
+        check(
+            "{{ index .Values.list 0 }}{{ get .Values.user \"name\" }}",
+            "1alice",
+        );
+        check("{{ index .Values \"none\" | default 7 }}", "7");
+        check("{{ if hasKey .Values \"user\" }}a{{ end }}", "a");
+        check("{{ if or .Values.off .Values.on }}a{{ end }}", "a");
+    }
+
+    #[test]
+    fn what_is_not_among_all_values_is_nowhere() {
+        let mut context = json!({"Values": {"a": {}, "on": true}, "Release": {"Name": "chat"}});
+        let rendered = |template: &str, context: &Json| {
+            let rendered = render(template, context).unwrap();
+            rendered.unmark(&rendered.text)
+        };
+        let shapes = [
+            ("{{ if .Values.a.b }}x{{ else }}y{{ end }}", "y"),
+            ("{{ if not $.Values.none }}x{{ end }}", "x"),
+            ("{{ if empty .Values.none }}x{{ end }}", "x"),
+            ("{{ or .Values.none .Values.on }}", "true"),
+            (
+                "{{ if or .Values.a.b .Values.none }}x{{ else }}y{{ end }}",
+                "y",
+            ),
+            (
+                "{{ if and .Values.on .Values.none }}x{{ else }}y{{ end }}",
+                "y",
+            ),
+            ("{{ if hasKey .Values.a \"b\" }}x{{ else }}y{{ end }}", "y"),
+        ];
+        for (template, _) in shapes {
+            // Of a chart that nobody has installed not all values are known.
+            assert!(rendered(template, &context).contains("{{"), "{template}");
+        }
+        set_complete(&mut context);
+        for (template, expected) in shapes {
+            assert_eq!(rendered(template, &context), expected, "{template}");
+        }
+        // Helm writes "<no value>"; what the release does not tell is not guessed.
+        for template in [
+            "{{ .Values.none }}",
+            "{{ if .Release.IsInstall }}x{{ end }}",
+            "{{ if .Capabilities.x }}x{{ end }}",
+        ] {
+            assert!(rendered(template, &context).contains("{{"), "{template}");
+        }
     }
 
     #[test]

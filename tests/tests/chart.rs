@@ -2,6 +2,8 @@
 
 #[path = "chart/certificates.rs"]
 mod certificates;
+#[path = "chart/conditions.rs"]
+mod conditions;
 #[path = "chart/gitops.rs"]
 mod gitops;
 #[path = "chart/monitoring.rs"]
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         schema::a_value_taken_out_is_its_default,
         schema::every_value_is_known_to_the_schema,
         schema::fields_of_kubernetes_can_be_taken_out,
+        conditions::values_that_are_not_there,
         gitops::rendered_twice_it_is_the_same,
         gitops::within_another_chart,
         gitops::in_another_namespace,

@@ -28,6 +28,13 @@ static KEY: LazyLock<Option<hmac::Key>> =
 /// entrance is led to the gateway only when every pod has one that does. Of Secrets it covers which
 /// they are and never what is in them.
 pub fn hash(websocket: &WebSocket, upstream: Option<&IntOrString>) -> String {
+    let plain = websocket.gateway.heartbeat.plain();
+    if plain != websocket.gateway.heartbeat {
+        // Who writes a default out restarts nothing.
+        let mut websocket = websocket.clone();
+        websocket.gateway.heartbeat = plain;
+        return hash(&websocket, upstream);
+    }
     let operator = &websocket.operator;
     let mut secrets = Vec::new();
     let variables = env::to_env(websocket).into_iter().map(|(name, value)| {
@@ -136,6 +143,36 @@ mod tests {
         let wanted = hash(&websocket(&json!({"secret": "winter-2026"})), None);
         let before = container(&websocket(&json!({"secret": "summer-2026"})));
         assert_ne!(injected(written(&wanted).to_owned(), &before), wanted);
+    }
+
+    #[test]
+    fn a_default_that_follows_another_setting_restarts_nobody_when_written_out() {
+        let of = |heartbeat: Json| {
+            let document = json!({
+                "options": {"websocket": {"url": "/ws", "port": 80, "heartbeat": heartbeat}},
+            });
+            let read = Manifest::from_json("test", "spec", &document);
+            hash(&read.unwrap().websocket.unwrap(), None)
+        };
+        let unset = of(json!({}));
+        assert_eq!(unset, of(json!({"timeout": "75s"})));
+        assert_ne!(unset, of(json!({"timeout": "76s"})));
+        assert_ne!(unset, of(json!({"timeout": 0})));
+        let pings = of(json!({"serverPing": true}));
+        assert_eq!(
+            pings,
+            of(json!({"serverPing": true, "interval": "30s", "timeout": "75s"}))
+        );
+        let slow = of(json!({"serverPing": true, "interval": "60s"}));
+        assert_ne!(slow, pings);
+        assert_eq!(
+            slow,
+            of(json!({"serverPing": true, "interval": "60s", "timeout": "150s"}))
+        );
+        assert_ne!(
+            slow,
+            of(json!({"serverPing": true, "interval": "60s", "timeout": "75s"}))
+        );
     }
 
     /// A setting of that type that is not listed would be in the hash.

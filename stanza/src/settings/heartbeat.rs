@@ -52,6 +52,20 @@ impl Heartbeat {
         (!patience.is_zero()).then_some(patience)
     }
 
+    /// Without what says no more than its absence would.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        let mut plain = self.clone();
+        plain.interval = self
+            .interval
+            .filter(|Interval(every)| self.server_ping && *every != INTERVAL);
+        plain.timeout = None;
+        if plain.silence() != self.silence() {
+            plain.timeout = self.timeout;
+        }
+        plain
+    }
+
     /// A client whose silence ends before it is next asked would be closed for nothing.
     pub fn contradiction(&self) -> Option<Contradiction> {
         let timeout = self.timeout.filter(|timeout| !timeout.is_zero())?;

@@ -11,6 +11,9 @@ use functions::{call, text};
 
 /// Parentheses within parentheses.
 const DEEPEST: usize = 32;
+/// In the root, where no expression can name it: the values are all there are.
+pub(super) const COMPLETE: &str = "all values";
+const VALUES: &str = ".Values.";
 /// Bytes of one value: assignments and `printf` can double a text with each line.
 const LONGEST: usize = 64 << 10;
 /// What one rendering may take in all; a manifest takes some dozens.
@@ -22,6 +25,8 @@ pub(super) struct Scope<'a> {
     root: &'a Json,
     variables: HashMap<String, Json>,
     steps: Cell<usize>,
+    /// What is not among the values is nowhere.
+    complete: bool,
 }
 
 /// `Ok(None)`: not there, named by the second.
@@ -52,6 +57,7 @@ impl<'a> Scope<'a> {
             root,
             variables: HashMap::new(),
             steps: Cell::new(0),
+            complete: root.get(COMPLETE).is_some(),
         }
     }
 
@@ -87,10 +93,15 @@ impl<'a> Scope<'a> {
             }
             return Ok(String::new());
         }
-        text(&self.value(expression, dot)?)
+        text(&self.operand(expression, dot)?.known()?)
     }
 
+    /// As a condition has it: what is nowhere does not hold.
     pub(super) fn value(&self, expression: &str, dot: &Json) -> Result<Json, String> {
+        self.operand(expression, dot)?.or_nothing(self.complete)
+    }
+
+    fn operand(&self, expression: &str, dot: &Json) -> Found {
         let tokens = tokens(expression)?;
         let mut parser = Parser {
             scope: self,
@@ -102,7 +113,7 @@ impl<'a> Scope<'a> {
         if parser.next < tokens.len() {
             return Err("not understood".to_owned());
         }
-        operand.known()
+        Ok(operand)
     }
 }
 
@@ -122,6 +133,16 @@ impl Operand {
         match self {
             Self::Value(value) => Ok(value),
             Self::Missing(path) => Err(format!("{path} is not among the values")),
+        }
+    }
+
+    /// With all values at hand one that is missing is Go's nil. Of the release itself not all is.
+    fn or_nothing(self, complete: bool) -> Result<Json, String> {
+        match self {
+            Self::Missing(path) if complete && path.trim_start_matches('$').starts_with(VALUES) => {
+                Ok(Json::Null)
+            }
+            other => other.known(),
         }
     }
 }
@@ -301,7 +322,7 @@ impl Parser<'_> {
 
     fn call(&self, name: &str, arguments: Vec<Operand>) -> Found {
         self.scope.step(0)?;
-        let result = call(name, arguments)?;
+        let result = call(name, arguments, self.scope.complete)?;
         if let Operand::Value(value) = &result {
             self.scope.known(value)?;
         }

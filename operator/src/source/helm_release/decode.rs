@@ -164,13 +164,8 @@ impl Release<'_> {
         }
         let chart = read(self.chart.metadata, "Chart.yaml")?;
         let (name, namespace) = (&self.name, &self.namespace);
-        Ok(excerpt::context(
-            name,
-            namespace,
-            self.version,
-            &chart,
-            values,
-        ))
+        let context = excerpt::context(name, namespace, self.version, &chart, values);
+        Ok(excerpt::complete(context))
     }
 }
 

@@ -1,5 +1,7 @@
 //! The functions of Helm's that manifests use.
 
+use std::cmp::Ordering;
+
 use serde_json::Value as Json;
 
 use super::{Found, LONGEST, Operand, too_long, truth};
@@ -7,7 +9,8 @@ use super::{Found, LONGEST, Operand, too_long, truth};
 /// From here on Helm writes a number with an exponent.
 const LARGEST: f64 = 1e6;
 
-pub(super) fn call(name: &str, arguments: Vec<Operand>) -> Found {
+/// `complete`: what is not among the values is nowhere.
+pub(super) fn call(name: &str, arguments: Vec<Operand>, complete: bool) -> Found {
     if name == "default" {
         let [stand_in, given] = <[Operand; 2]>::try_from(arguments)
             .map_err(|_| "default takes two arguments".to_owned())?;
@@ -22,11 +25,44 @@ pub(super) fn call(name: &str, arguments: Vec<Operand>) -> Found {
             .find(|value| matches!(value, Operand::Value(value) if truth(value)))
             .ok_or_else(|| "coalesce finds nothing".to_owned());
     }
+    let may_be_nothing = complete && ["and", "or", "not", "empty"].contains(&name);
     let known: Vec<Json> = arguments
         .into_iter()
-        .map(Operand::known)
+        .map(|argument| argument.or_nothing(may_be_nothing))
         .collect::<Result<_, _>>()?;
-    function(name, &known).map(Operand::Value)
+    match (name, known.as_slice()) {
+        ("index", [container, keys @ ..]) => index(container, keys),
+        ("get", [container @ Json::Object(_), key @ Json::String(_)]) => {
+            index(container, std::slice::from_ref(key))
+        }
+        ("hasKey", [Json::Object(map), Json::String(key)]) => match map.get(key) {
+            Some(value) if !value.is_null() => Ok(Operand::Value(Json::Bool(true))),
+            _ if complete => Ok(Operand::Value(Json::Bool(false))),
+            _ => Ok(Operand::Missing(key.clone())),
+        },
+        _ => function(name, &known).map(Operand::Value),
+    }
+}
+
+/// A key that is not there is missing; a place beyond a list's end is an error, in Helm too.
+fn index(container: &Json, keys: &[Json]) -> Found {
+    let mut value = container;
+    for key in keys {
+        let found = match (value, key) {
+            (Json::Object(map), Json::String(key)) => map.get(key),
+            (Json::Array(items), Json::Number(place)) => {
+                let place = place.as_u64().and_then(|place| usize::try_from(place).ok());
+                let item = place.and_then(|place| items.get(place));
+                Some(item.ok_or_else(|| format!("the list has no place {key}"))?)
+            }
+            _ => return Err("index is not rendered with these arguments".to_owned()),
+        };
+        match found {
+            Some(found) if !found.is_null() => value = found,
+            _ => return Ok(Operand::Missing(format!("index … {key}"))),
+        }
+    }
+    Ok(Operand::Value(value.clone()))
 }
 
 fn function(name: &str, arguments: &[Json]) -> Result<Json, String> {
@@ -86,6 +122,15 @@ fn function(name: &str, arguments: &[Json]) -> Result<Json, String> {
             Ok(Json::Bool(rest.iter().any(|other| same(first, other))))
         }
         ("ne", [a, b]) => Ok(Json::Bool(!same(a, b))),
+        ("lt" | "le" | "gt" | "ge", [a, b]) => {
+            let order = order(a, b).ok_or_else(|| format!("{name} compares numbers or texts"))?;
+            Ok(Json::Bool(match name {
+                "lt" => order.is_lt(),
+                "le" => order.is_le(),
+                "gt" => order.is_gt(),
+                _ => order.is_ge(),
+            }))
+        }
         ("ternary", [yes, no, Json::Bool(flag)]) => Ok(if *flag { yes } else { no }.clone()),
         ("hasPrefix", [Json::String(part), Json::String(whole)]) => {
             Ok(Json::Bool(whole.starts_with(part.as_str())))
@@ -99,6 +144,14 @@ fn function(name: &str, arguments: &[Json]) -> Result<Json, String> {
         _ => Err(format!(
             "the function {name} is not rendered, or not with these arguments"
         )),
+    }
+}
+
+fn order(a: &Json, b: &Json) -> Option<Ordering> {
+    match (a, b) {
+        (Json::Number(a), Json::Number(b)) => Some(a.as_f64()?.total_cmp(&b.as_f64()?)),
+        (Json::String(a), Json::String(b)) => Some(a.cmp(b)),
+        _ => None,
     }
 }
 
