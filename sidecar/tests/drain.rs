@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use serde_json::json;
-use support::{Answer, App, Call, Client, Gate, Gateway, Launch, Raw, http};
+use support::{Answer, App, Call, Client, Gate, Gateway, Launch, Raw, elsewhere, http};
 use tokio_tungstenite::tungstenite::Message;
 
 #[tokio::test]
@@ -361,5 +361,32 @@ async fn only_the_pods_own_processes_may_ask_for_a_drain() {
         assert_eq!(answer.status, 403, "{headers:?}");
     }
     assert_eq!(http::get(gateway.ops, "/drain").await.status, 405);
+    assert_eq!(http::get(gateway.ops, "/readyz").await.status, 200);
+}
+
+/// Not even with the admin token.
+#[tokio::test]
+async fn another_address_cannot_ask_for_a_drain() {
+    if !elsewhere::inside("another_address_cannot_ask_for_a_drain") {
+        return;
+    }
+    let app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .env("WS_ADMIN_TOKEN", "s3cret")
+        .start()
+        .await;
+    let mut client = Client::connect(&gateway).await;
+    let bearer = ("Authorization", "Bearer s3cret");
+    for port in [gateway.ops, gateway.clients, gateway.remote_admin] {
+        let from_elsewhere = (elsewhere::ADDRESS, port.port()).into();
+        for headers in [&[][..], &[bearer], &[bearer, ("Host", "127.0.0.1")]] {
+            let answer = http::call(from_elsewhere, "POST", "/drain", headers, b"").await;
+            assert!(
+                matches!(answer.status, 401 | 403 | 404),
+                "{port} {headers:?}: {answer:?}"
+            );
+        }
+    }
+    client.settle().await;
     assert_eq!(http::get(gateway.ops, "/readyz").await.status, 200);
 }

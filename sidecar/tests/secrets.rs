@@ -222,3 +222,35 @@ async fn help_and_errors_show_no_secret() {
         assert!(!text.is_empty() && !text.contains(MARK), "{args:?}: {text}");
     }
 }
+
+/// Whoever reaches port 40011 reads how many there are, and of nobody who it is.
+#[tokio::test]
+async fn metrics_hold_numbers_and_no_names() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("types", "[{type: hush-type, url: /hush}]")
+        .start()
+        .await;
+    let headers = [
+        ("X-BFL-USER", "hush-user"),
+        ("Cookie", "auth_token=hush-token"),
+        ("User-Agent", "hush-agent"),
+    ];
+    let path = "/ws?namespace=hush-space";
+    let (mut client, _) = Client::open_with(&gateway, &mut app, path, &headers).await;
+    client.send(r#"{"type":"hush-type"}"#).await;
+    for _ in 0..2 {
+        app.next_of("message").await;
+    }
+    gateway
+        .send(&json!({"users": ["hush-user"], "payload": "hush"}))
+        .await;
+    gateway.list("?user=hush-user").await;
+    http::get(gateway.clients, "/hush").await;
+    http::get(gateway.clients, "/tapr/ws/conn/hush").await;
+    client.close(4000, "hush").await;
+    app.next_of("close").await;
+    let metrics = http::get(gateway.ops, "/metrics").await.text();
+    assert!(metrics.contains("ws_gateway_messages_"), "{metrics}");
+    assert!(!metrics.contains(MARK), "{metrics}");
+}

@@ -76,3 +76,21 @@ async fn milliseconds_without_a_unit_are_refused_everywhere() {
         "{said}"
     );
 }
+
+/// Bodhi's `conf/socket.yaml` has `publish`.
+#[tokio::test]
+async fn the_entry_of_a_list_that_is_wrong_is_named() {
+    for (flag, words) in [
+        (
+            "--types=[{type: a, url: /a}, {type: b, publish: c}]",
+            "entry 2: publish is no key of it; did you mean url?",
+        ),
+        (
+            "--identity-trusted-proxies=[10.0.0.0/8, nowhere]",
+            "entry 2: \"nowhere\" is none",
+        ),
+    ] {
+        let said = refused(&[flag], "{}").await;
+        assert!(said.contains(words), "{flag}: {said}");
+    }
+}

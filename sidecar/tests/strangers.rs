@@ -161,6 +161,24 @@ async fn a_head_that_does_not_end_is_cut_off_on_loopback_too() {
     assert_eq!(apps.response().await.status, 200);
 }
 
+#[tokio::test]
+async fn on_the_other_ports_a_head_has_its_time_too() {
+    let app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("limits.handshake", "300ms")
+        .env("WS_ADMIN_TOKEN", "0123456789abcdef0123456789abcdef")
+        .start()
+        .await;
+    for port in [gateway.ops, gateway.remote_admin] {
+        for first_bytes in [&b""[..], b"G", HALF] {
+            let mut raw = Raw::dial(port).await;
+            raw.send(first_bytes).await;
+            let end = soon("its end", raw.stream.read_to_end(&mut Vec::new())).await;
+            assert!(matches!(end, Ok(0)), "{port} {first_bytes:?}: {end:?}");
+        }
+    }
+}
+
 /// What is sent of a head counts: fewer can hold a place where each sends much.
 #[tokio::test]
 async fn heads_that_do_not_end_cost_little_memory() {

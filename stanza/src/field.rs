@@ -26,6 +26,10 @@ pub trait Field: Sized {
     fn expected(_refused: &Node) -> String {
         Self::ALLOWED.to_owned()
     }
+    /// What is wrong with this value as an entry of a list.
+    fn amiss(entry: &Node) -> String {
+        format!("{entry} is none")
+    }
     fn to_json(&self) -> Json;
 }
 
@@ -134,6 +138,19 @@ impl<T: Field> Field for Vec<T> {
                 })
                 .collect(),
             _ => T::read(node).map(|one| vec![one]),
+        }
+    }
+
+    /// Of a list the first entry that is wrong.
+    fn expected(refused: &Node) -> String {
+        let entries = match &refused.value {
+            Value::List(entries) if !Self::HIDDEN => &entries[..],
+            _ => &[],
+        };
+        let mut numbered = (1..).zip(entries);
+        match numbered.find(|(_, entry)| T::read(entry).is_none()) {
+            Some((n, entry)) => format!("{}; entry {n}: {}", T::ALLOWED, T::amiss(entry)),
+            None => T::ALLOWED.to_owned(),
         }
     }
 
@@ -274,5 +291,33 @@ mod tests {
             serde_json::json!(["10.0.0.0/8", "127.0.0.1/32"]),
         );
         refused::<Vec<IpNet>>("[10.0.0.0/8, nowhere]");
+    }
+
+    #[test]
+    fn of_a_list_the_entry_that_is_wrong_is_named() {
+        let networks = Vec::<IpNet>::expected(&node("[10.0.0.0/8, nowhere]"));
+        assert!(
+            networks.ends_with("; entry 2: \"nowhere\" is none"),
+            "{networks}"
+        );
+        for (entry, words) in [
+            // As Bodhi calls it.
+            (
+                "{type: t, publish: p}",
+                "publish is no key of it; did you mean url?",
+            ),
+            ("{type: t, url: /a, uri: /b}", "uri is no key of it"),
+            ("{url: /a}", "type: expected a text that is not empty"),
+            ("{type: t}", "url: expected a path that begins with a slash"),
+            (
+                "{type: t, url: a}",
+                "url: expected a path that begins with a slash",
+            ),
+            ("t", "\"t\" is none"),
+        ] {
+            let types = Vec::<MessageType>::expected(&node(&format!("[{entry}]")));
+            let wanted = format!("a list of {{type: <name>, url: /path}}; entry 1: {words}");
+            assert!(types.starts_with(&wanted), "{types}");
+        }
     }
 }

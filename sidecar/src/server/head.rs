@@ -145,6 +145,12 @@ fn check_host(request: &httparse::Request<'_, '_>) -> Result<(), Refusal> {
 fn body(request: &httparse::Request<'_, '_>) -> Result<Body, Refusal> {
     let mut codings = named(request, "transfer-encoding").peekable();
     if codings.peek().is_some() {
+        // §6.1 allows to take it; who stands before us may have gone by the length.
+        if named(request, "content-length").next().is_some() {
+            return Err(malformed(
+                "expected Content-Length or Transfer-Encoding, found both (RFC 9112)",
+            ));
+        }
         let last = codings.last().unwrap_or_default();
         let chunked = last
             .rsplit(|byte| *byte == b',')
@@ -293,6 +299,11 @@ mod tests {
             let head =
                 format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {framing}\r\n\r\n");
             refused(&head, "Transfer-Encoding");
+        }
+        let both = "Content-Length: 3\r\nTransfer-Encoding: chunked";
+        for framing in [both, "Transfer-Encoding: chunked\r\nContent-Length: 0"] {
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
+            refused(&head, "found both");
         }
         let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
         refused(old, "Transfer-Encoding");

@@ -211,6 +211,21 @@ impl Field for MessageType {
         })
     }
 
+    fn amiss(entry: &Node) -> String {
+        if !matches!(entry.value, Value::Map(_)) {
+            return format!("{entry} is none");
+        }
+        let mut keys = entry.entries().map(|(key, _)| key.name.as_str());
+        match keys.find(|key| !matches!(*key, "type" | "url")) {
+            Some("publish") => "publish is no key of it; did you mean url?".to_owned(),
+            Some(key) => format!("{key} is no key of it; expected type and url"),
+            None if entry.get("url").and_then(UrlPath::read).is_none() => {
+                format!("url: expected {}", UrlPath::ALLOWED)
+            }
+            None => "type: expected a text that is not empty".to_owned(),
+        }
+    }
+
     fn to_json(&self) -> Json {
         serde_json::json!({"type": self.pattern.0, "url": self.url.as_str()})
     }
