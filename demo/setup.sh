@@ -8,6 +8,10 @@ fail() { say "$*"; exit 1; }
 need() {
   command -v "$1" >/dev/null && return
   shift
+  from_debian "$@"
+}
+
+from_debian() {
   { command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; } || fail "missing: $* (on Debian: sudo apt-get install $*)"
   say "installing $* from Debian"
   local log

@@ -19,6 +19,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use kube::CustomResourceExt;
 
 use crate::api::AppManifest;
+use crate::logging;
 use crate::reason;
 use crate::run::run;
 use crate::settings::Settings;
@@ -81,6 +82,10 @@ impl Cli {
 
     /// The exit code says whether a check found something.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Run(_) => logging::start()?,
+            _ => logging::start_command(),
+        }
         let output = match self.command {
             Command::Run(settings) => {
                 run(*settings).await?;

@@ -1,10 +1,8 @@
 //! `ws-operator`: see `--help`.
 
-use ws_operator::{cli::Cli, logging};
+use ws_operator::cli::Cli;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<std::process::ExitCode> {
-    let cli = Cli::read();
-    logging::start();
-    cli.run().await
+    Cli::read().run().await
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
+use telemetry::exposition::Format;
 
 use crate::reason::Reason;
 
@@ -206,11 +206,8 @@ impl Metrics {
         }
     }
 
-    pub fn text(&self) -> String {
-        let mut text = String::new();
-        // Writing into a String does not fail.
-        let _ = encode(&mut text, &self.registry);
-        text
+    pub fn write(&self, format: Format) -> String {
+        format.write(&self.registry)
     }
 }
 

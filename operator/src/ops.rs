@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use telemetry::exposition::Format;
 use tokio::sync::watch;
 
 use crate::cluster::Cluster;
@@ -48,12 +49,11 @@ pub fn answer(
             }
         },
         "/metrics" => {
-            let mut response = text(StatusCode::OK, metrics.text());
-            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-            let kind = http::HeaderValue::from_static(kind);
-            response
-                .headers_mut()
-                .insert(http::header::CONTENT_TYPE, kind);
+            let accept = request.headers().get(header::ACCEPT);
+            let format = Format::accepted(accept.and_then(|accept| accept.to_str().ok()));
+            let mut response = text(StatusCode::OK, metrics.write(format));
+            let kind = HeaderValue::from_static(format.content_type());
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
             response
         }
         _ => text(StatusCode::NOT_FOUND, "not found\n".to_owned()),

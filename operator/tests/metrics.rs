@@ -4,10 +4,14 @@
     reason = "tests: an unexpected error is a failure"
 )]
 
+#[path = "../../sidecar/tests/support/parsers.rs"]
+mod parsers;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use telemetry::exposition::Format;
 use tokio::sync::watch;
 use ws_operator::cluster::Cluster;
 use ws_operator::events::Notices;
@@ -28,7 +32,9 @@ fn the_page_lists_every_metric_and_its_type() {
     metrics.reconciled(true, Duration::ZERO);
     metrics.expires(Certificate::Leaf, 0);
     metrics.turned_away(TurnedAway::Late);
-    let text = metrics.text();
+    let text = metrics.write(Format::OpenMetrics);
+    parsers::open_metrics(&text);
+    parsers::promtool(&metrics.write(Format::Text));
     let exported: BTreeMap<String, String> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))

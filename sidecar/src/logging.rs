@@ -1,12 +1,18 @@
 //! Logs to standard error.
 
 use anyhow::Context;
-use tracing_subscriber::EnvFilter;
+use telemetry::log_filter::Modules;
 
 use crate::cli::ProcessArgs;
 
+const MODULES: Modules<'_> = Modules {
+    own: "ws_gateway",
+    root: include_str!("lib.rs"),
+    others: &["hyper", "rustls", "tokio"],
+};
+
 pub(crate) fn start(args: &ProcessArgs) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&args.log).with_context(|| format!("--log: {:?}", args.log))?;
+    let filter = MODULES.filter(&args.log).context("--log, or WS_LOG")?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -1,5 +1,9 @@
 //! Prometheus metrics, all of them, in one place. Labels come from enums, never from requests.
 
+mod labels;
+
+pub use labels::{AdminCall, CallbackResult, MessageType, RefusalReason, TokenResult};
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use stanza::secret::SecretUse;
+use telemetry::exposition::Format;
 
 use crate::callback::Action;
 use crate::journal::JournalMetrics;
@@ -38,36 +43,6 @@ pub struct Metrics {
     tokens: Family<ResultLabel, Counter>,
     key_reads: Family<ResultLabel, Counter>,
     registry: Arc<Registry>,
-}
-
-/// How a callback ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum CallbackResult {
-    Ok,
-    ErrorStatus,
-    Timeout,
-    NotDelivered,
-    InDoubt,
-}
-
-/// What an admin request asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminCall {
-    Send,
-    Close,
-    List,
-    /// No call of that name.
-    Unknown,
-    /// Whoever asked is not the app.
-    Refused,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MessageType {
-    Json,
-    Text,
-    Binary,
-    Ping,
 }
 
 /// A label's value that is one of a few words.
@@ -127,7 +102,7 @@ impl Metrics {
             opened: Counter::default(),
             closed: Family::default(),
             refused: Family::default(),
-            received: MESSAGE_TYPES.map(|kind| {
+            received: MessageType::ALL.map(|kind| {
                 let label = Word(kind.as_str());
                 received.get_or_create_owned(&TypeLabel { r#type: label })
             }),
@@ -135,7 +110,7 @@ impl Metrics {
             sent: Counter::default(),
             dropped: Counter::default(),
             callbacks: ACTIONS.map(|action| {
-                RESULTS.map(|result| {
+                CallbackResult::ALL.map(|result| {
                     let (action, result) = (Word(action.as_str()), Word(result.as_str()));
                     callbacks.get_or_create_owned(&CallbackLabels { action, result })
                 })
@@ -251,14 +226,11 @@ impl Metrics {
         );
     }
 
-    /// The text that Prometheus scrapes.
-    pub fn render(&self, buffered: usize) -> String {
+    /// What a scraper gets.
+    pub fn write(&self, format: Format, buffered: usize) -> String {
         self.buffered
             .set(i64::try_from(buffered).unwrap_or(i64::MAX));
-        let mut text = String::new();
-        // Fails only if writing to a string fails.
-        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
-        text
+        format.write(&self.registry)
     }
 
     pub fn opened(&self) {
@@ -275,16 +247,13 @@ impl Metrics {
             .inc();
     }
 
-    pub fn refused(&self, reason: &'static str) {
-        self.refused
-            .get_or_create(&ReasonLabel {
-                reason: Word(reason),
-            })
-            .inc();
+    pub fn refused(&self, reason: RefusalReason) {
+        let reason = Word(reason.as_str());
+        self.refused.get_or_create(&ReasonLabel { reason }).inc();
     }
 
-    pub fn token(&self, result: &'static str) {
-        let result = Word(result);
+    pub fn token(&self, result: TokenResult) {
+        let result = Word(result.as_str());
         self.tokens.get_or_create(&ResultLabel { result }).inc();
     }
 
@@ -342,67 +311,8 @@ impl Default for Metrics {
     }
 }
 
-// In the order of their declarations, as they are found by number.
+// In the order of its declaration, as they are found by number.
 const ACTIONS: [Action; 3] = [Action::Open, Action::Message, Action::Close];
-const MESSAGE_TYPES: [MessageType; 4] = [
-    MessageType::Json,
-    MessageType::Text,
-    MessageType::Binary,
-    MessageType::Ping,
-];
-const RESULTS: [CallbackResult; 5] = [
-    CallbackResult::Ok,
-    CallbackResult::ErrorStatus,
-    CallbackResult::Timeout,
-    CallbackResult::NotDelivered,
-    CallbackResult::InDoubt,
-];
-
-impl CallbackResult {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::ErrorStatus => "error_status",
-            Self::Timeout => "timeout",
-            Self::NotDelivered => "not_delivered",
-            Self::InDoubt => "in_doubt",
-        }
-    }
-}
-
-impl AdminCall {
-    /// By the last part of the path.
-    pub fn of(call: &str) -> Self {
-        match call {
-            "send" => Self::Send,
-            "close" => Self::Close,
-            "list" => Self::List,
-            _ => Self::Unknown,
-        }
-    }
-
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Send => "send",
-            Self::Close => "close",
-            Self::List => "list",
-            Self::Unknown => "unknown",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-impl MessageType {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "json",
-            Self::Text => "text",
-            Self::Binary => "binary",
-            Self::Ping => "ping",
-        }
-    }
-}
-
 impl EncodeLabelValue for Word {
     fn encode(&self, encoder: &mut LabelValueEncoder) -> Result<(), std::fmt::Error> {
         EncodeLabelValue::encode(&self.0, encoder)

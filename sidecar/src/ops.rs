@@ -4,14 +4,13 @@
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, StatusCode, header};
+use telemetry::exposition::Format;
 
 use crate::admin::{self, guard};
 use crate::drain;
 use crate::reply::{Reply, error, with_type};
 use crate::server::Server;
-
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 pub(crate) async fn route<B>(server: &Server, peer: SocketAddr, request: &Request<B>) -> Reply {
     match request.uri().path() {
@@ -21,8 +20,11 @@ pub(crate) async fn route<B>(server: &Server, peer: SocketAddr, request: &Reques
             Some(why) => error(StatusCode::SERVICE_UNAVAILABLE, why),
         },
         "/metrics" => {
-            let text = server.gateway.metrics.render(server.gateway.budget.used());
-            with_type(StatusCode::OK, OPEN_METRICS, text)
+            let accept = request.headers().get(header::ACCEPT);
+            let format = Format::accepted(accept.and_then(|accept| accept.to_str().ok()));
+            let buffered = server.gateway.budget.used();
+            let text = server.gateway.metrics.write(format, buffered);
+            with_type(StatusCode::OK, format.content_type(), text)
         }
         drain::PATH => match guard::from_the_pod(request, peer) {
             Ok(()) if request.method() == Method::POST => drained(server).await,

@@ -31,7 +31,7 @@ use crate::admin::{self, guard};
 use crate::callback::client::AppClient;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
-use crate::metrics::AdminCall;
+use crate::metrics::{AdminCall, RefusalReason};
 use crate::ops;
 use crate::proxy::{ServerBody, Upstream};
 use crate::reply::{Reply, error, with_type};
@@ -208,9 +208,9 @@ impl Server {
         }
         let Refused { label, reply } = if self.waits_for_key() {
             let message = "there is no key to sign callbacks with (callback.signing)";
-            try_again("signing", message)
+            try_again(RefusalReason::Signing, message)
         } else {
-            try_again("recovering", "the gateway is starting")
+            try_again(RefusalReason::Recovering, "the gateway is starting")
         };
         self.gateway.metrics.refused(label);
         *reply

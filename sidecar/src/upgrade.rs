@@ -25,6 +25,7 @@ use crate::callback::event::OpenRequest;
 use crate::connection::Connection;
 use crate::gateway::{Admission, Gateway};
 use crate::identity::{ConnectionId, Identity};
+use crate::metrics::RefusalReason;
 use crate::registry::Expected;
 use crate::reply::{Reply, error};
 use crate::server::RequestStream;
@@ -45,7 +46,7 @@ pub(crate) struct Door {
 /// Why a client is not let in: the answer, and the value of the metric's label.
 #[derive(Debug)]
 pub struct Refused {
-    pub label: &'static str,
+    pub label: RefusalReason,
     pub reply: Box<Reply>,
 }
 
@@ -57,7 +58,7 @@ const SEND_BUFFER: usize = 64 << 10;
 const RECEIVE_BUFFER: usize = 128 << 10;
 
 impl Refused {
-    pub(crate) fn new(label: &'static str, status: StatusCode, message: &str) -> Self {
+    pub(crate) fn new(label: RefusalReason, status: StatusCode, message: &str) -> Self {
         Self {
             label,
             reply: Box::new(error(status, message)),
@@ -93,7 +94,7 @@ impl Door {
             Ok(reply) => reply,
             Err(Refused { label, reply }) => {
                 self.gateway.metrics.refused(label);
-                debug!(%peer, reason = label, status = reply.status().as_u16(), "upgrade refused");
+                debug!(%peer, reason = label.as_str(), status = reply.status().as_u16(), "upgrade refused");
                 *reply
             }
         }
@@ -154,11 +155,11 @@ impl Door {
     fn place(&self) -> Result<Admission<AppClient>, Refused> {
         if !self.gateway.budget.has_room() {
             let message = "all that may wait does (limits.buffered)";
-            return Err(try_again("buffered", message));
+            return Err(try_again(RefusalReason::Buffered, message));
         }
         let full = || {
             try_again(
-                "connections",
+                RefusalReason::Connections,
                 "all connections are taken (limits.connections)",
             )
         };
@@ -170,7 +171,7 @@ impl Door {
             return Ok(());
         }
         let message = "too many new connections at once (limits.connectRate)";
-        Err(try_again("connect_rate", message))
+        Err(try_again(RefusalReason::ConnectRate, message))
     }
 
     /// Against pages of other sites, whose requests carry a user's cookies (RFC 6455 §10.2).
@@ -200,7 +201,11 @@ impl Door {
         } else {
             "this origin is not allowed (origins)"
         };
-        Err(Refused::new("origin", StatusCode::FORBIDDEN, message))
+        Err(Refused::new(
+            RefusalReason::Origin,
+            StatusCode::FORBIDDEN,
+            message,
+        ))
     }
 
     async fn verify<B>(&self, request: &mut Request<B>) -> Result<Option<Claimed>, Refused> {
@@ -211,11 +216,11 @@ impl Door {
         checked.map_err(|refusal| match refusal {
             Refusal::Unauthorized(why) => {
                 let challenge = HeaderValue::from_static("Bearer");
-                Refused::new("jwt", StatusCode::UNAUTHORIZED, &why)
+                Refused::new(RefusalReason::Jwt, StatusCode::UNAUTHORIZED, &why)
                     .with_header(header::WWW_AUTHENTICATE, challenge)
             }
             Refusal::NoKeysYet => try_again(
-                "jwt_keys",
+                RefusalReason::JwtKeys,
                 "the keys that tokens are checked with could not be fetched yet (identity.jwt.jwksUrl)",
             ),
         })
@@ -223,7 +228,10 @@ impl Door {
 
     fn check_open(&self) -> Result<(), Refused> {
         if self.gateway.is_draining() {
-            return Err(try_again("draining", "the gateway is shutting down"));
+            return Err(try_again(
+                RefusalReason::Draining,
+                "the gateway is shutting down",
+            ));
         }
         Ok(())
     }
@@ -242,11 +250,11 @@ impl Door {
         expected.ok_or_else(|| {
             if nameless {
                 let message = "all connections for clients without a name are taken (limits.connectionsAnonymous)";
-                return try_again("connections_anonymous", message);
+                return try_again(RefusalReason::ConnectionsAnonymous, message);
             }
             let message = "this user has too many connections (limits.connectionsPerUser)";
             let status = StatusCode::TOO_MANY_REQUESTS;
-            Refused::new("connections_per_user", status, message)
+            Refused::new(RefusalReason::ConnectionsPerUser, status, message)
         })
     }
 }
@@ -293,23 +301,28 @@ pub fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
         && has_token(headers, &header::CONNECTION, "upgrade");
     if request.method() != Method::GET || !upgrade || request.version() != Version::HTTP_11 {
         let message = "this path is a WebSocket; expected GET with Connection: Upgrade, Upgrade: websocket and Sec-WebSocket-Version: 13";
-        return Err(
-            Refused::new("no_upgrade", StatusCode::UPGRADE_REQUIRED, message)
-                .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
-                .with_header(header::CONNECTION, HeaderValue::from_static("upgrade")),
-        );
+        return Err(Refused::new(
+            RefusalReason::NoUpgrade,
+            StatusCode::UPGRADE_REQUIRED,
+            message,
+        )
+        .with_header(header::UPGRADE, HeaderValue::from_static("websocket"))
+        .with_header(header::CONNECTION, HeaderValue::from_static("upgrade")));
     }
     if headers
         .get(header::SEC_WEBSOCKET_VERSION)
         .is_none_or(|version| version != "13")
     {
         let message = "only WebSocket version 13 (RFC 6455) is spoken here";
-        return Err(
-            Refused::new("version", StatusCode::UPGRADE_REQUIRED, message).with_header(
-                header::SEC_WEBSOCKET_VERSION,
-                HeaderValue::from_static("13"),
-            ),
-        );
+        return Err(Refused::new(
+            RefusalReason::Version,
+            StatusCode::UPGRADE_REQUIRED,
+            message,
+        )
+        .with_header(
+            header::SEC_WEBSOCKET_VERSION,
+            HeaderValue::from_static("13"),
+        ));
     }
     let key = headers
         .get(header::SEC_WEBSOCKET_KEY)
@@ -317,7 +330,7 @@ pub fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
         .unwrap_or_default();
     ws::accept_key(key).ok_or_else(|| {
         Refused::new(
-            "key",
+            RefusalReason::Key,
             StatusCode::BAD_REQUEST,
             "Sec-WebSocket-Key: expected 1 to 64 visible characters",
         )
@@ -399,7 +412,7 @@ fn switching(accept: &str, protocol: Option<HeaderValue>, cookies: Vec<HeaderVal
     reply
 }
 
-pub(crate) fn try_again(label: &'static str, message: &str) -> Refused {
+pub(crate) fn try_again(label: RefusalReason, message: &str) -> Refused {
     Refused::new(label, StatusCode::SERVICE_UNAVAILABLE, message)
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }

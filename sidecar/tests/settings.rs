@@ -94,3 +94,20 @@ async fn the_entry_of_a_list_that_is_wrong_is_named() {
         assert!(said.contains(words), "{flag}: {said}");
     }
 }
+
+/// `EnvFilter` takes any word for a module, and then nothing is logged.
+#[tokio::test]
+async fn a_log_filter_that_names_nothing_is_refused() {
+    for (filter, named) in [
+        ("debgu", "debgu"),
+        ("info,ws-gateway=debug", "ws-gateway"),
+        ("ws_gateway::sesion=debug", "ws_gateway::sesion"),
+    ] {
+        let said = refused(&[&format!("--log={filter}")], "{}").await;
+        let expected = format!("--log, or WS_LOG: {named:?} is neither a level nor a module");
+        assert!(
+            said.contains(&expected) && said.contains("session, "),
+            "{said}"
+        );
+    }
+}

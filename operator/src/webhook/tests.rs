@@ -8,6 +8,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::{Value as Json, json};
 use stanza::choice::Expose;
+use telemetry::exposition::Format;
 use time::OffsetDateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -269,7 +270,7 @@ async fn a_strange_envelope_is_allowed_with_a_warning() {
     for path in [PODS, SERVICES, MANIFESTS] {
         warns(&server.review(path, &strange).await, "internal-error");
     }
-    let counted = server.webhook.metrics.text();
+    let counted = server.webhook.metrics.write(Format::Text);
     let line = r#"admissions_total{decision="skip",reason="internal-error"} 3"#;
     assert!(counted.contains(line), "{counted}");
     server.told_nothing();
@@ -496,7 +497,7 @@ async fn who_does_not_know_the_path_is_told_nothing() {
         .await;
     assert_eq!(answered(&mut get).await, "HTTP/1.1 404 Not Found");
     server.told_nothing();
-    let counted = server.webhook.metrics.text();
+    let counted = server.webhook.metrics.write(Format::Text);
     let count = guesses.len() * 3 + 1;
     let line = format!(r#"webhook_turned_away_total{{reason="unknown-path"}} {count}"#);
     assert!(counted.contains(&line), "{counted}");
@@ -551,7 +552,7 @@ async fn a_handshake_a_head_and_a_body_have_a_deadline_each() {
     let mut body = server.send(&body).await;
     assert_eq!(answered(&mut body).await, "HTTP/1.1 408 Request Timeout");
     closed(&mut body).await;
-    let counted = server.webhook.metrics.text();
+    let counted = server.webhook.metrics.write(Format::Text);
     let line = r#"webhook_turned_away_total{reason="late"} 3"#;
     assert!(counted.contains(line), "{counted}");
 }

@@ -9,6 +9,7 @@ use std::ops::Range;
 use http::{StatusCode, Uri};
 
 use super::body::Body;
+use crate::metrics::RefusalReason;
 
 #[derive(Debug)]
 pub(super) struct Head {
@@ -22,7 +23,7 @@ pub(super) struct Head {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub status: StatusCode,
-    pub label: &'static str,
+    pub label: RefusalReason,
     pub message: String,
 }
 
@@ -85,7 +86,7 @@ impl Head {
 pub(super) fn too_long(limit: usize) -> Refusal {
     Refusal {
         status: StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-        label: "header",
+        label: RefusalReason::Header,
         message: format!("the request's head is over {limit} bytes (limits.header)"),
     }
 }
@@ -93,7 +94,7 @@ pub(super) fn too_long(limit: usize) -> Refusal {
 pub(super) fn overloaded() -> Refusal {
     Refusal {
         status: StatusCode::SERVICE_UNAVAILABLE,
-        label: "overloaded",
+        label: RefusalReason::Overloaded,
         message: "too much waits already for a request with so long a head (limits.buffered)"
             .to_owned(),
     }
@@ -102,7 +103,7 @@ pub(super) fn overloaded() -> Refusal {
 fn malformed(message: impl Into<String>) -> Refusal {
     Refusal {
         status: StatusCode::BAD_REQUEST,
-        label: "malformed",
+        label: RefusalReason::Malformed,
         message: message.into(),
     }
 }
@@ -206,7 +207,7 @@ fn make_readable(bytes: &mut Vec<u8>) -> Result<(), Refusal> {
     const LONGEST: usize = u16::MAX as usize - 1;
     let too_long = || Refusal {
         status: StatusCode::URI_TOO_LONG,
-        label: "header",
+        label: RefusalReason::Header,
         message: format!("the request's target is over {LONGEST} bytes"),
     };
     let target = target(bytes);

@@ -14,6 +14,7 @@ use super::head::{self, Refusal};
 use super::http1::Http1;
 use super::{Asked, Entrance, Request, Server};
 use crate::budget::{Charge, Way};
+use crate::metrics::RefusalReason;
 use crate::proxy::{ServerBody, Upstream};
 use crate::throttle::Throttle;
 
@@ -142,7 +143,7 @@ impl Port {
             return;
         }
         for _ in 0..gone {
-            self.server.gateway.metrics.refused("crowded");
+            self.server.gateway.metrics.refused(RefusalReason::Crowded);
         }
         if let Some(left_out) = LINES.pass() {
             warn!(

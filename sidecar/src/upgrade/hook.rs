@@ -12,6 +12,7 @@ use tracing::warn;
 use super::Refused;
 use crate::callback::client::{AppClient, Fetched, NoAnswer};
 use crate::gateway::Gateway;
+use crate::metrics::RefusalReason;
 use crate::throttle::Throttle;
 use crate::{hop_by_hop, latin1};
 
@@ -36,7 +37,7 @@ pub(super) async fn ask<B>(
     request: &Request<B>,
     of: IpAddr,
 ) -> Result<HookAnswer, Refused> {
-    let unavailable = |message| super::try_again("auth_unavailable", message);
+    let unavailable = |message| super::try_again(RefusalReason::AuthUnavailable, message);
     let Some(app) = &gateway.app else {
         return Err(unavailable(
             "there is no app to ask (WS_PORT and WS_URL are not set)",
@@ -50,7 +51,7 @@ pub(super) async fn ask<B>(
         .await
         .map_err(|error| match error {
             NoAnswer::Busy => super::try_again(
-                "auth_busy",
+                RefusalReason::AuthBusy,
                 "too many are being asked about (callback.authConcurrency)",
             ),
             NoAnswer::Failed(error) => {
@@ -71,12 +72,16 @@ pub(super) async fn ask<B>(
                 );
             }
             let message = "the app does not let you in";
-            return Err(Refused::new("auth_denied", StatusCode::FORBIDDEN, message));
+            return Err(Refused::new(
+                RefusalReason::AuthDenied,
+                StatusCode::FORBIDDEN,
+                message,
+            ));
         }
         return Ok(read(&answer.headers));
     }
     Err(Refused {
-        label: "auth_denied",
+        label: RefusalReason::AuthDenied,
         reply: Box::new(relay(answer)),
     })
 }

@@ -14,7 +14,7 @@ use http::Request;
 use stanza::settings;
 use tracing::debug;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TokenResult};
 pub use claims::{Claimed, Invalid, check};
 pub(crate) use keeper::Keeper;
 use keeper::{Keyring, Source};
@@ -64,20 +64,20 @@ impl Verifier {
         metrics: &Metrics,
     ) -> Result<Option<Claimed>, Refusal> {
         let Some(token) = carried::take(request, &self.settings) else {
-            metrics.token("none");
+            metrics.token(TokenResult::None);
             return self.nobody("expected a token".to_owned());
         };
         let Some(keys) = self.keyring.keys() else {
-            metrics.token("no_keys");
+            metrics.token(TokenResult::NoKeys);
             return Err(Refusal::NoKeysYet);
         };
         match self.check(&token, &keys).await {
             Ok(claimed) => {
-                metrics.token("valid");
+                metrics.token(TokenResult::Valid);
                 Ok(Some(claimed))
             }
             Err(invalid) => {
-                metrics.token("invalid");
+                metrics.token(TokenResult::Invalid);
                 let why = match invalid {
                     Invalid::NoKey => "no key fits it",
                     Invalid::Because(ref why) => why,

@@ -22,6 +22,7 @@ pub mod gateway;
 pub mod http;
 pub mod key_server;
 pub mod midway;
+pub mod parsers;
 pub mod raw;
 pub mod reverse;
 pub mod tokens;
