@@ -20,7 +20,7 @@ fn read(payload: &[u8]) -> Result<Option<String>, String> {
     let manifest = decode::manifest(payload).map_err(|error| error.to_string())?;
     Ok(manifest.map(|manifest| {
         let excerpt = Excerpt::read(manifest.file, &manifest.text, &manifest.context);
-        format!("{excerpt:?}")
+        format!("{} {excerpt:?}", manifest.namespace)
     }))
 }
 

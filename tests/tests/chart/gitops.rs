@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use e2e::chart::copy;
 use e2e::cluster::root;
-use e2e::template::{object, objects, whole};
+use e2e::command::run;
+use e2e::template::{find, object, objects, whole};
 use serde_json::Value as Json;
 
 /// Nothing random, no time: such a tool would see a difference for ever.
@@ -68,6 +69,38 @@ pub(crate) fn in_another_namespace(helm: &Path) -> Result<()> {
     let excluded = excluded.as_array().context("nothing excluded")?;
     let has = |name: &str| excluded.iter().any(|one| one == name);
     ensure!(has("platform") && !has("ws-operator"), "{excluded:?}");
+    Ok(())
+}
+
+/// kustomize's `namespace:` reaches all but what the policies say in words, as docs/operator.md has it:
+/// the operator leaves its own namespace alone whatever the list of excluded ones says.
+pub(crate) fn kustomize_moves_all_but_the_policies(_: &Path) -> Result<()> {
+    let kubectl = find("kubectl").context("no kubectl: tests/cluster/build makes one")?;
+    let folder = tempfile::tempdir()?;
+    let install = root().join("manifests/install.yaml");
+    std::fs::copy(install, folder.path().join("install.yaml"))?;
+    std::fs::write(
+        folder.path().join("kustomization.yaml"),
+        "namespace: platform\nresources: [install.yaml]\n",
+    )?;
+    let folder = folder.path().display().to_string();
+    let text = run(&kubectl.display().to_string(), ["kustomize", &folder])?;
+    ensure!(!text.contains("namespace: ws-operator\n"), "{text}");
+    let all = objects(&text)?;
+    object(&all, "Namespace", "platform")?;
+    let webhooks = &object(&all, "MutatingWebhookConfiguration", "ws-operator")?["webhooks"];
+    for webhook in webhooks.as_array().context("no webhooks")? {
+        ensure!(webhook["clientConfig"]["service"]["namespace"] == "platform");
+    }
+    let binding = object(&all, "ClusterRoleBinding", "ws-operator")?;
+    ensure!(
+        binding["subjects"][0]["namespace"] == "platform",
+        "{binding}"
+    );
+    let account = "system:serviceaccount:ws-operator:ws-operator";
+    ensure!(text.matches(account).count() == 4, "the page is wrong");
+    let page = std::fs::read_to_string(root().join("docs/operator.md"))?;
+    ensure!(page.contains("**kustomize**"));
     Ok(())
 }
 

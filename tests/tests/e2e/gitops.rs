@@ -146,6 +146,30 @@ async fn enforced(first: &Namespace, second: &Namespace) -> Result<()> {
     Ok(())
 }
 
+/// The CRD stays where it was, and belongs to the release that is gone.
+pub(crate) async fn kept_crds_go_to_a_release_elsewhere(namespace: Arc<Namespace>) -> Result<()> {
+    let uninstall = |place: &str| {
+        let words = ["uninstall", "ws-operator", "--wait", "--namespace", place];
+        helm(words).map(drop)
+    };
+    uninstall(operator::NAMESPACE)?;
+    let there = format!("--namespace={}", namespace.name);
+    let refused = operator::install_with(&[&there]).err();
+    let words = refused.context("the CRD was taken unasked")?;
+    let words = format!("{words:#}");
+    ensure!(words.contains("cannot be imported"), "{words}");
+    operator::install_with(&[&there, "--take-ownership"])?;
+    let small = Small::deployment("small");
+    let other = Namespace::create("e2e-other").await?;
+    small.start(&other)?;
+    small.ask(&other, &json!({}))?;
+    manifest::wait_for(&other, "small", "Ready", "True").await?;
+    other.delete().await?;
+    uninstall(&namespace.name)?;
+    // As the other tests want it.
+    operator::install_with(&["--take-ownership"])
+}
+
 fn read(name: &str) -> Result<Json> {
     Ok(serde_json::from_str(&kubectl([
         "get", KIND, name, "-o", "json",
