@@ -271,18 +271,22 @@ const MEMORY_PER_CONNECTION: u64 = 25 << 10;
 fn settle(limits: &mut Limits) {
     let asked = limits.connections;
     let memory = memory::limit();
-    let connections = *limits.connections.get_or_insert_with(|| match memory {
-        Some(bytes) => u32::try_from(bytes / MEMORY_PER_CONNECTION)
-            .unwrap_or(u32::MAX)
-            .max(1),
-        None => CONNECTIONS,
-    });
+    let connections = *limits
+        .connections
+        .get_or_insert_with(|| connections_of(memory));
     let because = match (asked, memory) {
         (Some(_), _) => "as set",
         (None, Some(_)) => "one per 25 KiB of the memory limit",
         (None, None) => "there is no memory limit",
     };
     info!(connections, because, "limits.connections");
+}
+
+fn connections_of(memory: Option<u64>) -> u32 {
+    memory.map_or(CONNECTIONS, |bytes| {
+        let connections = bytes / MEMORY_PER_CONNECTION;
+        u32::try_from(connections).unwrap_or(u32::MAX).max(1)
+    })
 }
 
 /// A connection is a file descriptor; the soft limit is often far below what is allowed.
@@ -296,4 +300,22 @@ fn raise_file_limit() {
             maximum,
         },
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_follow_from_the_memory() {
+        for (memory, connections) in [
+            (Some(256 << 20), 10_485),
+            (Some(128 << 20), 5_242),
+            (Some(1), 1),
+            (Some(u64::MAX), u32::MAX),
+            (None, 10_000),
+        ] {
+            assert_eq!(connections_of(memory), connections, "{memory:?}");
+        }
+    }
 }
