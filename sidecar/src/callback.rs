@@ -55,6 +55,9 @@ pub enum SendError {
     /// It may or may not have arrived: it must not be sent again.
     #[error("the connection to the app broke while it had the request: {0}")]
     InDoubt(String),
+    /// The app has it, and what it answered is no HTTP.
+    #[error("the app's answer cannot be read: {0}")]
+    Unreadable(&'static str),
     /// The app has it and took longer than `callback.timeout`.
     #[error("the app did not answer within {0:?}")]
     Timeout(Duration),

@@ -33,7 +33,7 @@ pub struct Metrics {
     sent: Counter,
     dropped: Counter,
     /// By [`Action`] and [`CallbackResult`].
-    callbacks: [[Counter; 5]; 3],
+    callbacks: [[Counter; CallbackResult::ALL.len()]; 3],
     callback_seconds: [Histogram; 3],
     retries: Counter,
     ends_given_up: Counter,

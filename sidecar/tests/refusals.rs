@@ -326,3 +326,32 @@ async fn a_plain_answer_is_not_told_of() {
     client.settle().await;
     assert!(!gateway.log().contains("WARN"), "{}", gateway.log());
 }
+
+/// The app has had the event: what cannot be read of its answer is told of, and costs nobody the
+/// connection.
+#[tokio::test]
+async fn an_answer_that_is_no_http_is_told_of() {
+    for odd in [
+        "SSH-2.0-OpenSSH_9.2\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ] {
+        let mut app = App::start().await;
+        app.answer_messages(Answer::raw(odd));
+        let gateway = Gateway::start(&app).await;
+        let (mut client, _) = Client::open(&gateway, &mut app).await;
+        client.send("1").await;
+        client.send("2").await;
+        app.next_of("message").await;
+        assert_eq!(app.next_of("message").await.json()["data"], 2);
+        client.settle().await;
+        let log = support::eventually("a line", async || {
+            let log = gateway.log();
+            log.contains("is it the right port").then_some(log)
+        });
+        let log = log.await;
+        assert!(log.contains("the app's answer cannot be read"), "{log}");
+        let counted = "ws_gateway_callbacks_total{action=\"message\",result=\"unreadable\"}";
+        assert_eq!(gateway.metric(counted).await, 2, "{odd}");
+    }
+}

@@ -58,6 +58,7 @@ struct Lines {
     not_delivered: Throttle,
     given_up: Throttle,
     error_status: Throttle,
+    unreadable: Throttle,
     bad_action: Throttle,
     /// What was said of which path: the first time it is said whatever else is.
     once: Mutex<HashSet<(String, &'static str)>>,
@@ -145,6 +146,21 @@ impl<T: Transport> Delivery<T> {
                         warn!(action, url, why, left_out, "callback may not have arrived");
                     }
                     return Outcome::InDoubt;
+                }
+                Err(error @ SendError::Unreadable(_)) => {
+                    metrics.callback(action, CallbackResult::Unreadable);
+                    if let Some(left_out) = self.lines.unreadable.pass() {
+                        let (name, url) = (action.as_str(), url(sent));
+                        warn!(
+                            action = name,
+                            url,
+                            %error,
+                            left_out,
+                            "the app answered a callback with something else than HTTP/1.1: is it the right port, and without TLS?"
+                        );
+                    }
+                    let refused = self.refused(StatusCode::BAD_GATEWAY, action);
+                    return Outcome::Delivered(refused.map(Box::new));
                 }
                 Err(error @ SendError::Timeout(_)) => {
                     metrics.callback(action, CallbackResult::Timeout);

@@ -27,6 +27,8 @@ label! {
     CallbackResult {
         Ok = "ok",
         ErrorStatus = "error_status",
+        /// What was answered is no HTTP.
+        Unreadable = "unreadable",
         Timeout = "timeout",
         NotDelivered = "not_delivered",
         InDoubt = "in_doubt",

@@ -12,6 +12,8 @@ pub struct Answer {
     status: u16,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// The whole answer, byte by byte.
+    raw: Option<Vec<u8>>,
     pub(super) hold: Hold,
     pub(super) then: Then,
 }
@@ -46,6 +48,7 @@ impl Answer {
             status,
             headers: Vec::new(),
             body: Vec::new(),
+            raw: None,
             hold: Hold::No,
             then: Then::KeepAlive,
         }
@@ -56,6 +59,15 @@ impl Answer {
         Self::ok()
             .with_header("Content-Type", "application/vnd.olares.ws+json")
             .with_body(&document.to_string())
+    }
+
+    /// Bytes as they are; then the connection is closed.
+    pub fn raw(bytes: &str) -> Self {
+        Self {
+            raw: Some(bytes.as_bytes().to_vec()),
+            then: Then::Close,
+            ..Self::ok()
+        }
     }
 
     /// No answer: the connection is reset.
@@ -109,6 +121,9 @@ impl Answer {
     }
 
     pub(super) fn bytes(&self) -> Vec<u8> {
+        if let Some(raw) = &self.raw {
+            return raw.clone();
+        }
         let mut head = format!(
             "HTTP/1.1 {} Status\r\nContent-Length: {}\r\n",
             self.status,

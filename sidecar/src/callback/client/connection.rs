@@ -3,7 +3,7 @@
 //! message costs, and because here it is known to the byte what the app can have had.
 
 use std::future::poll_fn;
-use std::io::{self, IoSlice};
+use std::io::IoSlice;
 use std::pin::Pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -46,10 +46,8 @@ impl AppConnection {
     ) -> Result<Response, SendError> {
         self.write(request).await?;
         let mut reader = Reader::new(want, limit);
-        match self.read(&mut reader).await {
-            Ok(()) => Ok(reader.finish()),
-            Err(error) => Err(SendError::InDoubt(error.to_string())),
-        }
+        self.read(&mut reader).await?;
+        Ok(reader.finish())
     }
 
     /// A part of a request may have made the app act; none of it cannot.
@@ -71,17 +69,20 @@ impl AppConnection {
         Ok(())
     }
 
-    async fn read(&mut self, reader: &mut Reader) -> io::Result<()> {
+    async fn read(&mut self, reader: &mut Reader) -> Result<(), SendError> {
         poll_fn(|context| {
             read_buffer::with(|buffer| {
                 loop {
                     let mut buffer = ReadBuf::new(buffer);
-                    ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer))?;
+                    let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+                    read.map_err(|error| SendError::InDoubt(error.to_string()))?;
                     let whole = match buffer.filled() {
                         [] if reader.feed_end() => true,
                         [] if reader.has_begun() => return broken("it hung up amid its answer"),
                         [] => return broken("it hung up without an answer"),
-                        bytes => reader.feed(bytes).map_err(|Malformed(why)| invalid(why))?,
+                        bytes => reader
+                            .feed(bytes)
+                            .map_err(|Malformed(why)| SendError::Unreadable(why))?,
                     };
                     if whole {
                         return Poll::Ready(Ok(()));
@@ -127,10 +128,6 @@ fn behind<'a>(request: &Request<'a>, mut written: usize) -> ([IoSlice<'a>; PARTS
     (slices, count)
 }
 
-fn broken<T>(why: &'static str) -> Poll<io::Result<T>> {
-    Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
-}
-
-fn invalid(why: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, why)
+fn broken<T>(why: &str) -> Poll<Result<T, SendError>> {
+    Poll::Ready(Err(SendError::InDoubt(why.to_owned())))
 }

@@ -247,6 +247,29 @@ mod tests {
         assert_eq!(read(interim), (503, String::new(), true));
     }
 
+    /// As curl reads them.
+    #[test]
+    fn odd_heads() {
+        for line in [
+            "X-Blank : 1",
+            "X-Folded: 1\r\n 2",
+            "no colon",
+            ": no name",
+            "odd name: 1",
+            "Content-Length: 2, 2",
+            "Content-Length: 2\r\nX-Latin: \u{fc}",
+            &"X: 1\r\n".repeat(200),
+        ] {
+            let line = line.trim_end();
+            let text = format!("HTTP/1.1 201 Created\r\n{line}\r\nContent-Length: 2\r\n\r\nok");
+            assert_eq!(read(&text), (201, "ok".to_owned(), true), "{line}");
+        }
+        let mut folded = Reader::new(Want::Everything, 1024);
+        let text = "HTTP/1.1 200 OK\r\nX-A: 1\r\n\t2\r\nContent-Length: 0\r\n\r\n";
+        assert!(folded.feed(text.as_bytes()).unwrap());
+        assert_eq!(folded.finish().headers["x-a"], "1  \t2");
+    }
+
     #[test]
     fn only_an_answer_that_acts_is_kept() {
         let kept = |content_type: &str| {

@@ -50,7 +50,7 @@ impl Head {
         loop {
             let room = headers.len();
             let mut parsed = httparse::Response::new(headers);
-            match parsed.parse(bytes) {
+            match lenient().parse_response(&mut parsed, bytes) {
                 Ok(httparse::Status::Complete(len)) => {
                     return Ok(Some((Self::new(&parsed, want)?, len)));
                 }
@@ -78,13 +78,15 @@ impl Head {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
             let text = || str::from_utf8(header.value).unwrap_or_default().trim();
             if is("content-length") {
-                let value = text()
-                    .parse()
-                    .map_err(|_| Malformed("bad Content-Length"))?;
-                if length.is_some_and(|before| before != value) {
-                    return Err(Malformed("two lengths"));
+                // RFC 9110 §8.6: one that was sent several times may be a list of the same.
+                for value in text().split(',') {
+                    let value = value.trim().parse();
+                    let value = value.map_err(|_| Malformed("bad Content-Length"))?;
+                    if length.is_some_and(|before| before != value) {
+                        return Err(Malformed("two lengths"));
+                    }
+                    length = Some(value);
                 }
-                length = Some(value);
             } else if is("transfer-encoding") {
                 chunked = text().to_ascii_lowercase().ends_with("chunked");
             } else if is("connection") {
@@ -139,6 +141,18 @@ impl Head {
     }
 }
 
+/// As curl reads: the app has answered, and what is odd of its head is not what counts. A line that
+/// is no header is none.
+fn lenient() -> httparse::ParserConfig {
+    let mut config = httparse::ParserConfig::default();
+    config
+        .allow_spaces_after_header_name_in_responses(true)
+        .allow_obsolete_multiline_headers_in_responses(true)
+        .allow_multiple_spaces_in_response_status_delimiters(true)
+        .ignore_invalid_headers_in_responses(true);
+    config
+}
+
 /// RFC 6585 §4, RFC 9110 §15.6.4.
 fn asks_again(status: StatusCode) -> bool {
     matches!(
@@ -149,7 +163,13 @@ fn asks_again(status: StatusCode) -> bool {
 
 fn append(headers: &mut HeaderMap, header: &httparse::Header<'_>) {
     let name = HeaderName::from_bytes(header.name.as_bytes());
-    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(header.value)) {
+    // RFC 9112 §5.2: a folded line's end is a blank.
+    let value = header.value.iter().map(|byte| match byte {
+        b'\r' | b'\n' => b' ',
+        byte => *byte,
+    });
+    let value: Vec<u8> = value.collect();
+    if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&value)) {
         headers.append(name, value);
     }
 }
