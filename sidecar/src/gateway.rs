@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::selector::Selector;
-use crate::session::Turns;
+use crate::session::FairQueue;
 use crate::ws::Message;
 
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub struct Gateway<T> {
     pub metrics: Metrics,
     pub journal: Option<Journal>,
     pub pace: Pace,
-    pub turns: Turns,
+    pub floods: FairQueue,
     /// KiB of large callback bodies that may be there at once: a quarter of the budget.
     large: Semaphore,
     started: Instant,
@@ -122,7 +122,7 @@ impl<T: Transport> Gateway<T> {
             metrics: Metrics::new(journal.as_ref().map(|journal| &journal.metrics)),
             journal,
             pace: Pace::new(settings.limits.connect_rate),
-            turns: Turns::default(),
+            floods: FairQueue::default(),
             large: Semaphore::new(kib(settings.limits.buffered.limit() / 4) as usize),
             settings,
             started: Instant::now(),

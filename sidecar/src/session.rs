@@ -7,10 +7,10 @@
 //! slow stops the reading from this one client.
 
 mod answered;
+mod fair_queue;
 mod lane;
 mod rate;
 mod socket;
-mod turns;
 mod unfinished;
 
 use std::pin::Pin;
@@ -29,11 +29,11 @@ use crate::inbound::{self, Inbound};
 use crate::metrics::{CallbackResult, MessageType};
 use crate::read_buffer;
 use crate::ws::{self, CloseReason, Frame};
+pub use fair_queue::FairQueue;
+use fair_queue::Turn;
 use lane::Lane;
 use rate::Rate;
 use socket::{Read, Socket};
-use turns::Turn;
-pub use turns::Turns;
 
 pub struct Session<S, T: Transport> {
     gateway: Admission<T>,
@@ -205,8 +205,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     }
 
     fn waits_for_turn(&self) -> bool {
-        let turns = &self.gateway.turns;
-        self.turn.is_some_and(|turn| !turns.has_come(turn))
+        let floods = &self.gateway.floods;
+        self.turn.is_some_and(|turn| !floods.has_come(turn))
     }
 
     fn is_full(&self) -> bool {
@@ -219,7 +219,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         const STEPS: usize = 512;
         let limits = &self.gateway.settings.limits;
         let (limit, patience, bytes) = (limits.message.limit(), limits.unfinished, input.len());
-        let (mut now, mut anew, mut frames) = (None, false, 0);
+        let (mut now, mut new_message, mut frames) = (None, false, 0);
         loop {
             frames += 1;
             if frames > STEPS || !self.socket.is_closing() && self.is_full() {
@@ -240,7 +240,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
                 }
             };
             // A control frame amid a message does not make the message a new one.
-            anew |= !self.socket.decoder.in_message();
+            new_message |= !self.socket.decoder.in_message();
             if let Frame::Close { code, reason } = frame {
                 self.client_closes(code, reason);
                 return;
@@ -250,7 +250,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
                 self.receive(frame, now);
             }
         }
-        self.socket.has_begun(bytes, anew, patience);
+        self.socket.has_begun(bytes, new_message, patience);
     }
 
     fn receive(&mut self, frame: Frame<'_>, now: u64) {
@@ -385,10 +385,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Future for Session<S, T> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         // A client that sends without pause has the thread for so many bytes, then others: a
         // byte may be a sixth of a frame.
-        const TURN: usize = 32 << 10;
-        const ROUND: usize = TURN / 8;
+        const QUANTUM: usize = 32 << 10;
+        const ROUND: usize = QUANTUM / 8;
         let mut taken = 0;
-        while taken < TURN {
+        while taken < QUANTUM {
             if let Some(read) = self.round(context) {
                 taken += read.max(ROUND);
                 continue;
@@ -405,7 +405,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Future for Session<S, T> {
             context.waker().wake_by_ref();
         } else {
             self.end_turn();
-            self.turn = Some(self.gateway.turns.ask(context.waker()));
+            self.turn = Some(self.gateway.floods.ask(context.waker()));
         }
         Poll::Pending
     }
@@ -414,7 +414,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Future for Session<S, T> {
 impl<S, T: Transport> Session<S, T> {
     fn end_turn(&mut self) {
         if let Some(turn) = self.turn.take() {
-            self.gateway.turns.leave(turn);
+            self.gateway.floods.leave(turn);
         }
     }
 

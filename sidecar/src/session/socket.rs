@@ -133,14 +133,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     // --- `limits.unfinished` ---
 
-    /// After so many bytes; `anew`: what is under way was begun with them. 0 is no limit.
-    pub(super) fn has_begun(&mut self, bytes: usize, anew: bool, patience: Duration) {
+    /// After so many bytes; `new_message`: what is under way was begun with them. 0 is no limit.
+    pub(super) fn has_begun(&mut self, bytes: usize, new_message: bool, patience: Duration) {
         if self.decoder.is_between() || patience.is_zero() {
             self.begun.take_if(|begun| begun.stash.is_empty());
             return;
         }
         let begun = self.begun.get_or_insert_default();
-        if anew || begun.unfinished.is_none() {
+        if new_message || begun.unfinished.is_none() {
             begun.unfinished = Some(Unfinished::begin(patience));
         }
         if let Some(unfinished) = &mut begun.unfinished {

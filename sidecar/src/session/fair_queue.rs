@@ -1,6 +1,6 @@
-//! Turns of clients who send without pause: a few of them have the threads at the same time, in
-//! the order in which they asked. So whoever speaks now and then waits for these few, and not for
-//! as many as there are floods.
+//! A fair queue of the clients who send without pause. Whoever has used up its quantum queues for
+//! the next one, and only a few have a quantum at the same time. So a client who speaks now and then
+//! waits for these few, however many floods there are.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -9,7 +9,7 @@ use std::task::Waker;
 
 /// Bounded by `limits.connections`: each waits for one turn at most.
 #[derive(Debug, Default)]
-pub struct Turns(Mutex<State>);
+pub struct FairQueue(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -20,14 +20,14 @@ struct State {
     waiting: VecDeque<Option<Waker>>,
 }
 
-/// A place in the queue, to be given back by [`Turns::leave`].
+/// A place in the queue, to be given back by [`FairQueue::leave`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Turn(NonZeroU64);
 
 /// So many at the same time: enough that no thread is without work.
-const FEW: usize = 4;
+const AT_ONCE: usize = 4;
 
-impl Turns {
+impl FairQueue {
     /// Queues up; the task is woken when its turn has come.
     pub(super) fn ask(&self, waker: &Waker) -> Turn {
         let mut state = self.lock();
@@ -72,7 +72,7 @@ impl State {
 
     /// Who is to be woken as its turn has come: one at most, as one place at most is free.
     fn admit(&mut self) -> Option<Waker> {
-        while self.under_way < FEW {
+        while self.under_way < AT_ONCE {
             if let Some(waker) = self.waiting.pop_front()? {
                 self.under_way += 1;
                 return Some(waker);
@@ -88,28 +88,28 @@ mod tests {
 
     #[test]
     fn few_at_once_and_in_order() {
-        let turns = Turns::default();
-        let all: Vec<_> = (0..10).map(|_| turns.ask(Waker::noop())).collect();
-        let come = || all.iter().filter(|turn| turns.has_come(**turn)).count();
-        assert_eq!(come(), FEW);
-        turns.leave(all[1]);
-        assert_eq!(come(), FEW + 1);
-        assert!(turns.has_come(all[FEW]));
+        let queue = FairQueue::default();
+        let all: Vec<_> = (0..10).map(|_| queue.ask(Waker::noop())).collect();
+        let come = || all.iter().filter(|turn| queue.has_come(**turn)).count();
+        assert_eq!(come(), AT_ONCE);
+        queue.leave(all[1]);
+        assert_eq!(come(), AT_ONCE + 1);
+        assert!(queue.has_come(all[AT_ONCE]));
     }
 
     #[test]
     fn who_leaves_the_queue_keeps_nobody_waiting() {
-        let turns = Turns::default();
-        let all: Vec<_> = (0..10).map(|_| turns.ask(Waker::noop())).collect();
-        turns.leave(all[FEW]);
-        turns.leave(all[0]);
-        assert!(turns.has_come(all[FEW + 1]));
-        assert!(!turns.has_come(all[FEW + 2]));
-        for turn in all[1..FEW].iter().chain(&all[FEW + 1..]) {
-            turns.leave(*turn);
+        let queue = FairQueue::default();
+        let all: Vec<_> = (0..10).map(|_| queue.ask(Waker::noop())).collect();
+        queue.leave(all[AT_ONCE]);
+        queue.leave(all[0]);
+        assert!(queue.has_come(all[AT_ONCE + 1]));
+        assert!(!queue.has_come(all[AT_ONCE + 2]));
+        for turn in all[1..AT_ONCE].iter().chain(&all[AT_ONCE + 1..]) {
+            queue.leave(*turn);
         }
-        assert_eq!(turns.lock().under_way, 0);
-        let next = turns.ask(Waker::noop());
-        assert!(turns.has_come(next));
+        assert_eq!(queue.lock().under_way, 0);
+        let next = queue.ask(Waker::noop());
+        assert!(queue.has_come(next));
     }
 }
