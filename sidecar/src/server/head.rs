@@ -152,14 +152,12 @@ fn body(request: &httparse::Request<'_, '_>) -> Result<Body, Refusal> {
                 "expected Content-Length or Transfer-Encoding, found both (RFC 9112)",
             ));
         }
-        let last = codings.last().unwrap_or_default();
-        let chunked = last
-            .rsplit(|byte| *byte == b',')
-            .next()
-            .is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+        // No other is spoken here, and chunked is not applied twice (§6.1).
+        let only = codings.next().filter(|_| codings.next().is_none());
+        let chunked = only.is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
         if !chunked || request.version != Some(1) {
             return Err(malformed(
-                "Transfer-Encoding: expected chunked as the last coding, in HTTP/1.1",
+                "Transfer-Encoding: expected chunked and nothing else, in HTTP/1.1",
             ));
         }
         return Ok(Body::chunked());
@@ -296,7 +294,16 @@ mod tests {
             let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n");
             refused(&head, "Content-Length");
         }
-        for framing in ["xchunked", "chunked, identity", "gzip", ""] {
+        let twice = "chunked\r\nTransfer-Encoding: chunked";
+        for framing in [
+            "xchunked",
+            "chunked, identity",
+            "gzip",
+            "gzip, chunked",
+            "chunked, chunked",
+            twice,
+            "",
+        ] {
             let head =
                 format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {framing}\r\n\r\n");
             refused(&head, "Transfer-Encoding");
