@@ -34,6 +34,17 @@ pub struct Nginx {
 
 impl Nginx {
     pub async fn start(upstream: SocketAddr, headers: &str) -> Self {
+        Self::serving(|address| {
+            format!(
+                "server {{ listen {address};
+                   location / {{ proxy_pass http://{upstream}; {headers} }} }}"
+            )
+        })
+        .await
+    }
+
+    /// With this inside of `http`, for a server that listens here.
+    pub async fn serving(http: impl FnOnce(SocketAddr) -> String) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let at = directory.path().display();
@@ -43,8 +54,8 @@ impl Nginx {
             .concat();
         let config = format!(
             "daemon off; master_process off; pid {at}/pid; error_log {at}/error.log; events {{}}
-             http {{ access_log off; {temporary} server {{ listen {address};
-               location / {{ proxy_pass http://{upstream}; {headers} }} }} }}"
+             http {{ access_log off; {temporary} {} }}",
+            http(address)
         );
         let file = directory.path().join("nginx.conf");
         std::fs::write(&file, config).unwrap();
