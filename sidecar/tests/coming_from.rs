@@ -6,12 +6,9 @@
 
 mod support;
 
-use std::process::Stdio;
-
 use serde_json::json;
 use support::tokens::from_now;
-use support::{Answer, App, Client, Launch, Midway, Signer, http};
-use tokio::process::Command;
+use support::{Answer, App, Browser, Client, Launch, Midway, Signer, http};
 
 /// docs/examples/midway: the page's calculator, and its `onWebSocketUpgrade`.
 #[tokio::test]
@@ -55,23 +52,9 @@ async fn a_browser_logs_in_by_name_and_password_after_a_challenge() {
             _ => Answer::ok(),
         }
     });
-    let profile = tempfile::tempdir().unwrap();
-    let _browser = Command::new("chromium")
-        .args([
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-        ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
-        .arg("--remote-debugging-port=0")
-        .arg(format!("http://127.0.0.1:{}/", app.port()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap_or_else(|error| panic!("chromium cannot be started, install it: {error}"));
+    let mut browser = Browser::start(&[]).await;
+    let page = format!("http://127.0.0.1:{}/", app.port());
+    browser.open(&page).await;
     let named = async {
         loop {
             let call = app.next().await;

@@ -6,6 +6,10 @@
 
 mod support;
 
+mod heartbeat {
+    mod hidden_tabs;
+}
+
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;

@@ -16,6 +16,7 @@
 
 pub mod answer;
 pub mod app;
+pub mod browser;
 pub mod client;
 pub mod elsewhere;
 pub mod gateway;
@@ -29,6 +30,7 @@ pub mod tokens;
 
 pub use answer::{Answer, Gate};
 pub use app::{App, Call};
+pub use browser::Browser;
 pub use client::Client;
 pub use gateway::{Gateway, Launch};
 pub use key_server::KeyServer;
