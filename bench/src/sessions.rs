@@ -159,6 +159,7 @@ impl World {
                 path: "/ws".into(),
                 query: String::new(),
                 headers: http::HeaderMap::new(),
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
             };
             let connection = Connection::new(
                 ConnectionId::random(),
@@ -166,11 +167,9 @@ impl World {
                 Some(
                     "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0".into(),
                 ),
-                Some(
-                    b"auth_token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.0123456789abcdef"
-                        .as_slice()
-                        .into(),
-                ),
+                b"Cookie: auth_token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.0123456789abcdef\r\n"
+                    .as_slice()
+                    .into(),
             );
             let stream = Silent(Arc::clone(&self.written));
             let Some(admission) = self.gateway.admit() else {

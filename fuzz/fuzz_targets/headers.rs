@@ -1,6 +1,8 @@
 //! Any request head: no panic; no identity and no admin rights from headers alone.
 #![no_main]
 
+use std::net::Ipv4Addr;
+
 use libfuzzer_sys::fuzz_target;
 use stanza::field::Origin;
 use stanza::settings::Identity;
@@ -32,8 +34,8 @@ fuzz_target!(|head: &[u8]| {
     let trusted = trust::trusts(&settings, stranger, request.headers());
     assert!(!trusted);
     trust::filter(request.headers_mut(), &settings, trusted);
-    let carried = identify::carried(request.headers());
-    let identity = identify::identity(&request, &settings, carried.as_ref(), None, None);
+    let carried = identify::carried(request.headers(), Ipv4Addr::LOCALHOST.into());
+    let identity = identify::identity(&request, &settings, &carried, None, None);
     assert!(identity.user.is_empty());
     let _ = identity.token.expose();
     assert!(guard::local(&request, stranger, None).is_err());

@@ -28,8 +28,8 @@ pub struct Connection {
     /// Begins with the time at which it was opened.
     pub id: ConnectionId,
     pub user_agent: Option<Box<str>>,
-    /// Headers of the client's that go along on each callback, as whole lines.
-    pub carried: Option<Arc<[u8]>>,
+    /// Headers that go along on each callback, as whole lines.
+    pub carried: Arc<[u8]>,
     /// Milliseconds on the gateway's clock, or that nothing is read.
     last_seen: AtomicU64,
     shared: Mutex<Shared>,
@@ -102,7 +102,7 @@ impl Connection {
         id: ConnectionId,
         identity: Identity,
         user_agent: Option<Box<str>>,
-        carried: Option<Arc<[u8]>>,
+        carried: Arc<[u8]>,
     ) -> Self {
         let shared = Shared {
             identity,

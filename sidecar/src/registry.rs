@@ -256,7 +256,7 @@ mod tests {
             token,
         };
         let id = ConnectionId::random();
-        let connection = Connection::new(id, identity, None, None);
+        let connection = Connection::new(id, identity, None, Arc::default());
         registry.insert(Arc::new(connection));
         id
     }
@@ -351,7 +351,7 @@ mod tests {
                 token: Token::random(),
             };
             let id = ConnectionId::random();
-            let connection = Connection::new(id, identity, None, None).expiring(at);
+            let connection = Connection::new(id, identity, None, Arc::default()).expiring(at);
             registry.insert(Arc::new(connection));
             id
         };

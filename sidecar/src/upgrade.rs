@@ -122,11 +122,11 @@ impl Door {
         };
         // Again, as the app may have taken its time.
         self.check_open()?;
-        let carried = identify::carried(request.headers());
+        let carried = identify::carried(request.headers(), address);
         let identity = identify::identity(
             request,
             &self.gateway.settings.identity,
-            carried.as_ref(),
+            &carried,
             claimed.as_ref(),
             hook.as_ref(),
         );
@@ -136,7 +136,7 @@ impl Door {
             .filter(|chosen| is_offered(request.headers(), chosen))
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
-        let (head, connection) = describe(request, identity, carried);
+        let (head, connection) = describe(request, identity, carried, address);
         let connection = connection.expiring(claimed.map(|claimed| claimed.expires));
         let expected = self.check_user(&connection)?;
         let sessions = self.sessions.clone();
@@ -372,7 +372,8 @@ fn first_offered(headers: &HeaderMap) -> Option<HeaderValue> {
 fn describe<B>(
     request: &mut Request<B>,
     identity: Identity,
-    carried: Option<Arc<[u8]>>,
+    carried: Arc<[u8]>,
+    address: IpAddr,
 ) -> (OpenRequest, Connection) {
     let headers = std::mem::take(request.headers_mut());
     let text = |name| {
@@ -390,6 +391,7 @@ fn describe<B>(
         path: request.uri().path().to_owned(),
         query: request.uri().query().unwrap_or_default().to_owned(),
         headers,
+        address,
     };
     (head, connection)
 }

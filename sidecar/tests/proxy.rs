@@ -134,7 +134,8 @@ async fn a_request_arrives_as_it_was_sent() {
                 Cookie: a=b\r\nX-Forwarded-For: 1.2.3.4\r\nX-BFL-USER: ann\r\nx-lower: two\r\n\r\n";
     client.write(head).await;
     let mut app = stage.app().await;
-    assert_eq!(app.head().await, head);
+    let arrived = head.replace("1.2.3.4", "1.2.3.4, 127.0.0.1");
+    assert_eq!(app.head().await, arrived);
     let answer = "HTTP/1.1 404 Not Found\r\nX-Answer: Yes\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\n\
                   Content-Length: 4\r\nDate: today\r\n\r\nnone";
     app.write(answer).await;

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 
@@ -25,6 +26,8 @@ pub struct OpenRequest {
     pub path: String,
     pub query: String,
     pub headers: http::HeaderMap,
+    /// The client's, as far as trusted proxies name it.
+    pub address: IpAddr,
 }
 
 /// A client's message, as it arrived.
@@ -106,9 +109,14 @@ impl ClientMessage {
 impl Event {
     pub fn outgoing(&self, target: &Target, connection: &Connection) -> Outgoing {
         let body = connection.with_identity(|identity| self.body(connection.id, identity));
-        let carried = connection.carried.as_deref().unwrap_or_default();
         let (action, seq) = (self.kind.action(), self.seq);
-        Outgoing::new(target, connection.id, (action, seq), carried, body)
+        Outgoing::new(
+            target,
+            connection.id,
+            (action, seq),
+            &connection.carried,
+            body,
+        )
     }
 
     pub fn into_message_kinds(self) -> Box<[Box<str>]> {
@@ -253,6 +261,8 @@ impl OpenRequest {
     pub fn size(&self) -> usize {
         // An entry of the map.
         const HEADER: usize = 96;
+        // Behind its name.
+        const ADDRESS: usize = 64;
         let headers = self.headers.iter();
         let headers = headers.map(|(name, value)| {
             // A byte that is not UTF-8 becomes three.
@@ -262,7 +272,7 @@ impl OpenRequest {
                 .filter(|byte| !is_plain(**byte) || !byte.is_ascii());
             name.as_str().len() + value.len() + 2 * odd.count() + HEADER
         });
-        escaped_size(&self.path) + escaped_size(&self.query) + headers.sum::<usize>()
+        escaped_size(&self.path) + escaped_size(&self.query) + headers.sum::<usize>() + ADDRESS
     }
 
     /// Header names in lower case; several values of one name are joined as RFC 9110 §5.3 says.
@@ -287,7 +297,8 @@ impl OpenRequest {
             }
             push_json(body, &all);
         }
-        body.push_str("}}");
+        // Digits, letters, dots and colons: nothing to escape.
+        let _ = write!(body, "}},\"address\":\"{}\"}}", self.address);
     }
 }
 
@@ -397,6 +408,7 @@ mod tests {
             path: "/ws".to_owned(),
             query: "a=%01".to_owned(),
             headers,
+            address: std::net::Ipv6Addr::from([0xFF; 16]).into(),
         };
         let mut body = String::new();
         request.push_to(&mut body);

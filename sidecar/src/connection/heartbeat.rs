@@ -156,7 +156,7 @@ mod tests {
             ConnectionId::random(),
             identity,
             None,
-            None,
+            Arc::default(),
         ))
     }
 

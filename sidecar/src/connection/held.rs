@@ -21,11 +21,10 @@ impl Connection {
         // A line of the journal beside the names.
         const ENTRY: usize = 128;
         let agent = self.user_agent.as_ref().map_or(0, |agent| agent.len());
-        let carried = self.carried.as_ref().map_or(0, |lines| lines.len());
         let names = self.with_identity(|identity| {
             identity.user.len() + identity.namespace.as_ref().map_or(0, |name| name.len())
         });
-        agent + carried + 2 * names + ENTRY
+        agent + self.carried.len() + 2 * names + ENTRY
     }
 
     /// The session holds so many bytes of its client's instead of as many as before.

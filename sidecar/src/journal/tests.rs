@@ -7,7 +7,7 @@ fn connection(user: &str) -> Connection {
         namespace: None,
         token: Token::Private("s3cret".into()),
     };
-    Connection::new(ConnectionId::random(), identity, None, None)
+    Connection::new(ConnectionId::random(), identity, None, <_>::default())
 }
 
 fn left_in(directory: &Path) -> Vec<(ConnectionId, String)> {

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use hyper::body::Body;
 use stanza::field::UrlPath;
 use stanza::{CallbackTarget, settings};
@@ -87,6 +87,22 @@ impl Border {
             hop_by_hop::is_end_to_end(name)
                 || trust::is_about_the_client(&self.identity, name.as_str())
         });
+        append_forwarded_for(headers, peer);
+    }
+}
+
+/// As nginx' `$proxy_add_x_forwarded_for`: what is left of the peer's address is its own word, so
+/// an app counts proxies from the right.
+fn append_forwarded_for(headers: &mut HeaderMap, peer: SocketAddr) {
+    const NAME: &str = "x-forwarded-for";
+    let mut list = Vec::new();
+    for before in headers.get_all(NAME) {
+        list.extend_from_slice(before.as_bytes());
+        list.extend_from_slice(b", ");
+    }
+    list.extend_from_slice(peer.ip().to_canonical().to_string().as_bytes());
+    if let Ok(list) = HeaderValue::from_bytes(&list) {
+        headers.insert(NAME, list);
     }
 }
 

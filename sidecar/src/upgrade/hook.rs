@@ -43,7 +43,7 @@ pub(super) async fn ask<B>(
             "there is no app to ask (WS_PORT and WS_URL are not set)",
         ));
     };
-    let question = question(path, request);
+    let question = question(path, request, of);
     let answer = app
         .delivery
         .transport()
@@ -86,8 +86,8 @@ pub(super) async fn ask<B>(
     })
 }
 
-/// `GET <auth>?<the client's query>` with the client's headers and `X-Original-URI`.
-fn question<B>(path: &UrlPath, request: &Request<B>) -> Vec<u8> {
+/// `GET <auth>?<the client's query>` with the client's headers, `X-Original-URI` and `X-Real-IP`.
+fn question<B>(path: &UrlPath, request: &Request<B>, of: IpAddr) -> Vec<u8> {
     let separator = match (request.uri().query(), path.as_str().contains('?')) {
         (None, _) => "",
         (Some(_), false) => "?",
@@ -102,7 +102,7 @@ fn question<B>(path: &UrlPath, request: &Request<B>) -> Vec<u8> {
     };
     for (name, value) in request.headers() {
         let stays = HOP_BY_HOP.contains(name) || hop_by_hop::is_always(name);
-        if !stays && name != ORIGINAL_URI {
+        if !stays && name != ORIGINAL_URI && name != REAL_IP {
             push(name.as_str(), value.as_bytes());
         }
     }
@@ -111,11 +111,13 @@ fn question<B>(path: &UrlPath, request: &Request<B>) -> Vec<u8> {
         ORIGINAL_URI,
         original.map_or("/", |path| path.as_str()).as_bytes(),
     );
+    push(REAL_IP, of.to_string().as_bytes());
     question.extend_from_slice(b"\r\n");
     question
 }
 
 const ORIGINAL_URI: &str = "x-original-uri";
+const REAL_IP: &str = "x-real-ip";
 
 /// RFC 9110 §7.6.1, and what belongs to the client's own handshake. `Sec-WebSocket-Protocol`
 /// stays: the app may choose by it.

@@ -1,6 +1,8 @@
 //! Who a client is, from its request: the hook's word, a verified token, a trusted header, the
 //! name in the URL that the hook allowed; else nobody.
 
+use std::io::Write as _;
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -24,7 +26,7 @@ const TOKEN_COOKIE: &str = "auth_token";
 pub fn identity<B>(
     request: &Request<B>,
     settings: &settings::Identity,
-    carried: Option<&Arc<[u8]>>,
+    carried: &Arc<[u8]>,
     claimed: Option<&Claimed>,
     hook: Option<&HookAnswer>,
 ) -> Identity {
@@ -45,9 +47,7 @@ pub fn identity<B>(
                 Namespaces::Client => query_namespace(request),
                 Namespaces::Hook => claimed.and_then(|claimed| claimed.namespace.clone()),
             });
-    let token = carried
-        .and_then(token)
-        .map_or_else(Token::random, Token::Private);
+    let token = token(carried).map_or_else(Token::random, Token::Private);
     Identity {
         user: user.into(),
         namespace: namespace.map(Into::into),
@@ -88,9 +88,9 @@ fn cookie_in(header: &[u8], wanted: &str) -> Option<Range<usize>> {
     None
 }
 
-/// The client's headers that go along on each callback, as lines: its cookies in one (RFC 6265
-/// §5.4), and its trace.
-pub fn carried(headers: &HeaderMap) -> Option<Arc<[u8]>> {
+/// What goes along on each callback, as lines of headers: the client's cookies in one (RFC 6265
+/// §5.4), its trace and its address.
+pub fn carried(headers: &HeaderMap, address: IpAddr) -> Arc<[u8]> {
     let mut lines = Vec::new();
     for cookie in headers.get_all(header::COOKIE) {
         let before: &[u8] = if lines.is_empty() { COOKIE } else { b"; " };
@@ -101,7 +101,9 @@ pub fn carried(headers: &HeaderMap) -> Option<Arc<[u8]>> {
         lines.extend_from_slice(b"\r\n");
     }
     trace_context::append(&mut lines, headers);
-    (!lines.is_empty()).then(|| lines.into())
+    // Writing to a vector does not fail.
+    let _ = write!(lines, "X-Real-IP: {address}\r\n");
+    lines.into()
 }
 
 /// The cookie of Olares' name as the client's token, in place.
@@ -149,6 +151,8 @@ fn query_namespace<B>(request: &Request<B>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn request(headers: &[(&str, &str)]) -> Request<()> {
@@ -165,8 +169,8 @@ mod tests {
             ..settings::Identity::default()
         };
         let request = request(headers);
-        let carried = carried(request.headers());
-        identity(&request, &settings, carried.as_ref(), None, hook)
+        let carried = carried(request.headers(), Ipv4Addr::LOCALHOST.into());
+        identity(&request, &settings, &carried, None, hook)
     }
 
     #[test]
@@ -195,7 +199,7 @@ mod tests {
             ..settings::Identity::default()
         };
         let of = |hook: HookAnswer| {
-            let found = identity(&request(&[]), &settings, None, None, Some(&hook));
+            let found = identity(&request(&[]), &settings, &Arc::default(), None, Some(&hook));
             found.namespace.as_deref().map(str::to_owned)
         };
         assert_eq!(of(HookAnswer::default()), None);

@@ -1,0 +1,93 @@
+//! Which address a client has, for the app that would limit by it.
+#![allow(
+    clippy::unwrap_used,
+    reason = "tests: an unexpected error is a failure"
+)]
+
+mod support;
+
+use support::{App, Client, Gateway, Launch, http};
+
+/// What the app hears of the client's address: in the open, and with each callback.
+async fn heard(gateway: &Gateway, app: &mut App, sent: &[(&str, &str)]) -> Vec<String> {
+    let mut client = Client::with(gateway, "/ws", sent).await;
+    let open = app.next_of("open").await;
+    let mut heard = vec![
+        open.json()["request"]["address"]
+            .as_str()
+            .unwrap()
+            .to_owned(),
+    ];
+    client.send("1").await;
+    let message = app.next_of("message").await;
+    client.close(1000, "").await;
+    let close = app.next_of("close").await;
+    for call in [open, message, close] {
+        heard.push(call.header("x-real-ip").unwrap().to_owned());
+    }
+    heard
+}
+
+#[tokio::test]
+async fn the_peers_where_no_proxy_is_trusted() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let forged = [("X-Forwarded-For", "6.6.6.6"), ("X-Real-IP", "6.6.6.6")];
+    for sent in [&[][..], &forged] {
+        assert_eq!(heard(&gateway, &mut app, sent).await, ["127.0.0.1"; 4]);
+    }
+}
+
+#[tokio::test]
+async fn the_last_that_a_trusted_proxy_names() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("identity.trustedProxies", "127.0.0.1/32,10.0.0.0/8")
+        .start()
+        .await;
+    let named = [
+        ("X-Forwarded-For", "6.6.6.6, 203.0.113.9"),
+        ("X-Forwarded-For", "10.1.2.3"),
+        ("X-Real-IP", "6.6.6.6"),
+    ];
+    assert_eq!(heard(&gateway, &mut app, &named).await, ["203.0.113.9"; 4]);
+    let named = [("X-Forwarded-For", "2001:db8::9")];
+    assert_eq!(heard(&gateway, &mut app, &named).await, ["2001:db8::9"; 4]);
+}
+
+#[tokio::test]
+async fn the_hook_is_told_too() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app).set("auth", "/auth").start().await;
+    let forged = [("X-Real-IP", "6.6.6.6")];
+    let _client = Client::with(&gateway, "/ws", &forged).await;
+    let asked = app.next().await;
+    let said: Vec<_> = asked
+        .headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("x-real-ip"))
+        .map(|(_, value)| value.as_str())
+        .collect();
+    assert_eq!(said, ["127.0.0.1"]);
+}
+
+/// As nginx does by `$proxy_add_x_forwarded_for`.
+#[tokio::test]
+async fn an_apps_page_is_told_through_whom_it_is_asked_for() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .arg("--upstream-port", &app.port().to_string())
+        .arg("--pod-ip", "127.0.0.1")
+        .start()
+        .await;
+    let before = ("X-Forwarded-For", "198.51.100.1");
+    let more = ("X-Forwarded-For", "10.0.0.1");
+    for (sent, expected) in [
+        (&[][..], "127.0.0.1"),
+        (&[before], "198.51.100.1, 127.0.0.1"),
+        (&[before, more], "198.51.100.1, 10.0.0.1, 127.0.0.1"),
+    ] {
+        http::call(gateway.clients, "GET", "/page", sent, b"").await;
+        assert_eq!(app.next().await.header("x-forwarded-for"), Some(expected));
+    }
+}
