@@ -177,14 +177,15 @@ impl World {
                 path: "/ws".into(),
                 query: String::new(),
                 headers: http::HeaderMap::new(),
+                address: std::net::Ipv4Addr::LOCALHOST.into(),
             };
             let agent = "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0";
-            let cookie = b"auth_token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.0123456789abcdef";
+            let carried = b"Cookie: auth_token=eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJ1c2VyIn0.0123456789abcdef\r\nX-Real-IP: 192.0.2.10\r\n";
             let connection = Connection::new(
                 ConnectionId::random(),
                 identity,
                 Some(agent.into()),
-                Some(cookie.as_slice().into()),
+                carried.as_slice().into(),
             );
             tokio::spawn(Session::new(
                 self.gateway.admit().unwrap(),

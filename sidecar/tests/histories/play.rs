@@ -72,8 +72,9 @@ async fn history(mut rng: Rng) -> Verdict {
             path: "/ws".into(),
             query: String::new(),
             headers: http::HeaderMap::new(),
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
         };
-        let connection = Connection::new(id, identity, None, None);
+        let connection = Connection::new(id, identity, None, Arc::default());
         let session = tokio::spawn(Session::new(
             gateway.admit().unwrap(),
             connection,
