@@ -9,6 +9,7 @@ pub(crate) mod fuzzing;
 mod head;
 mod http1;
 mod port;
+mod proxy_protocol;
 mod stream;
 
 pub(crate) use connection::idle;

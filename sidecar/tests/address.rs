@@ -6,7 +6,8 @@
 
 mod support;
 
-use support::{App, Client, Gateway, Launch, http};
+use support::{App, Client, Gateway, Launch, Raw, http};
+use tokio::io::AsyncWriteExt as _;
 
 /// What the app hears of the client's address: in the open, and with each callback.
 async fn heard(gateway: &Gateway, app: &mut App, sent: &[(&str, &str)]) -> Vec<String> {
@@ -89,5 +90,68 @@ async fn an_apps_page_is_told_through_whom_it_is_asked_for() {
     ] {
         http::call(gateway.clients, "GET", "/page", sent, b"").await;
         assert_eq!(app.next().await.header("x-forwarded-for"), Some(expected));
+    }
+}
+
+const V1: &[u8] = b"PROXY TCP4 203.0.113.9 198.51.100.1 56324 443\r\n";
+
+/// A client behind a load balancer that speaks the PROXY protocol.
+async fn behind_a_balancer(gateway: &Gateway, header: &[u8]) -> Raw {
+    let mut raw = Raw::dial(gateway.clients).await;
+    raw.stream.write_all(header).await.unwrap();
+    raw
+}
+
+/// The balancer passes bytes on: what they say of a user is the client's own word.
+#[tokio::test]
+async fn a_proxy_protocol_header_names_the_peer() {
+    let mut app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("identity.trustedProxies", "127.0.0.1")
+        .set("identity.proxyProtocol", "true")
+        .start()
+        .await;
+    let v2 = [
+        &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0C"[..],
+        &[203, 0, 113, 9, 198, 51, 100, 1, 1, 0, 1, 187],
+    ]
+    .concat();
+    let forged = [("X-BFL-USER", "admin"), ("X-Forwarded-For", "6.6.6.6")];
+    let mut clients = Vec::new();
+    for header in [V1, &v2] {
+        let mut raw = behind_a_balancer(&gateway, header).await;
+        raw.upgrade(&forged).await;
+        let open = app.next_of("open").await;
+        assert_eq!(open.json()["request"]["address"], "203.0.113.9");
+        assert_eq!(open.field("user_name"), "");
+        clients.push(raw);
+    }
+    // What it asks on its own is nobody's, and nobody's calls are the app's.
+    let mut raw = behind_a_balancer(&gateway, b"PROXY UNKNOWN\r\n").await;
+    let list = b"GET /tapr/ws/conn/list HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    raw.stream.write_all(list).await.unwrap();
+    let said = String::from_utf8(raw.rest().await).unwrap();
+    assert!(said.starts_with("HTTP/1.1 404"), "{said}");
+    // The pod's own processes have no balancer before them.
+    assert_eq!(gateway.open_connections().await, 2);
+}
+
+#[tokio::test]
+async fn a_proxy_protocol_header_of_others_is_refused() {
+    let app = App::start().await;
+    let trusted = [("10.0.0.0/8", "true"), ("127.0.0.1", "false")];
+    for (proxies, taken) in trusted {
+        let gateway = Launch::for_app(&app)
+            .set("identity.trustedProxies", proxies)
+            .set("identity.proxyProtocol", taken)
+            .start()
+            .await;
+        let mut raw = behind_a_balancer(&gateway, V1).await;
+        raw.stream
+            .write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let said = String::from_utf8(raw.rest().await).unwrap();
+        assert!(said.starts_with("HTTP/1.1 400"), "{said}");
     }
 }

@@ -88,6 +88,9 @@ group! {
         /// Unset: 127.0.0.1 and ::1, and of these only requests without a proxy's headers. Once
         /// it is set, loopback counts only if it is listed. An empty list: nobody.
         "trustedProxies" trusted_proxies: Option<Vec<IpNet>> = None;
+        /// A trusted proxy may begin a connection with a PROXY protocol header (version 1 or 2), as AWS'
+        /// NLB and HAProxy do. Who it names is then the peer, also where it is asked who is trusted.
+        "proxyProtocol" proxy_protocol: bool = false;
         /// The name in `wss://name:password@host` is the user once the auth hook lets it in. Only
         /// for a hook that checks the password.
         "basic" basic: bool = false;

@@ -21,6 +21,7 @@ use super::crowd::Seat;
 use super::head::{self, Head, Refusal, Scan};
 use super::http1::Http1;
 use super::port::Port;
+use super::proxy_protocol::{self, Beginning};
 use crate::budget::Charge;
 use crate::proxy::{Protocol, sniff};
 use crate::{read_buffer, reply};
@@ -92,8 +93,40 @@ impl Connection {
 
     async fn first(&mut self, newcomer: Seat) -> Next {
         let handshake = self.port.limits().handshake;
+        if self.port.takes_proxy_protocol(self.peer)
+            && let Some(end) = self.take_proxy_header(&newcomer, handshake).await
+        {
+            return end;
+        }
         self.next(&newcomer, handshake, self.port.upstream().is_some())
             .await
+    }
+
+    /// From now on the peer is who the header names, if there is one.
+    async fn take_proxy_header(&mut self, seat: &Seat, within: Duration) -> Option<Next> {
+        let deadline = in_time(within);
+        loop {
+            match proxy_protocol::read(&self.read) {
+                Beginning::Unfinished => {}
+                Beginning::Other => return None,
+                Beginning::Header { length, client } => {
+                    self.read.drain(..length);
+                    self.peer = client;
+                    return None;
+                }
+                Beginning::Malformed(why) => return Some(Next::Refused(head::malformed(why))),
+            }
+            tokio::select! {
+                biased;
+                () = seat.turned_out() => return Some(Next::End),
+                read = fill(&mut self.stream, &mut self.read, self.port.longest_head()) => match read {
+                    Ok(1..) => {}
+                    Ok(0) | Err(_) => return Some(Next::End),
+                },
+                () = sleep_until(deadline) => return Some(Next::End),
+                () = self.stop.cancelled() => return Some(Next::End),
+            }
+        }
     }
 
     async fn another(&mut self) -> Next {

@@ -100,7 +100,7 @@ pub(super) fn overloaded() -> Refusal {
     }
 }
 
-fn malformed(message: impl Into<String>) -> Refusal {
+pub(super) fn malformed(message: impl Into<String>) -> Refusal {
     Refusal {
         status: StatusCode::BAD_REQUEST,
         label: RefusalReason::Malformed,

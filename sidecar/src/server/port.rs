@@ -95,6 +95,16 @@ impl Port {
         }
     }
 
+    /// Whether the peer may say for whom it speaks before the first request.
+    pub(super) fn takes_proxy_protocol(&self, peer: SocketAddr) -> bool {
+        let identity = &self.server.gateway.settings.identity;
+        let ip = peer.ip().to_canonical();
+        let mut proxies = identity.trusted_proxies.iter().flatten();
+        self.entrance == Entrance::Clients
+            && identity.proxy_protocol
+            && proxies.any(|net| net.contains(&ip))
+    }
+
     /// A head that is longer than one of ours may be counts among what waits for the app.
     pub(super) fn hold(&self, bytes: usize, held: &mut Option<Charge>) -> Result<(), Refusal> {
         if bytes <= self.limits().header.0 {
