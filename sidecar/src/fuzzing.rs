@@ -5,7 +5,7 @@ use crate::callback::signing::SigningKey;
 
 pub use crate::callback::client::fuzzing::answer;
 pub use crate::proxy::fuzzing::{CALLBACK, is_callback, passes_unseen};
-pub use crate::server::fuzzing::{Outcome, body, head};
+pub use crate::server::fuzzing::{Outcome, body, head, proxy_header};
 
 /// Whether the files' readers take this text.
 pub fn secrets(text: &str) -> [Result<(), String>; 2] {

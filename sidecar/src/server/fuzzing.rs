@@ -1,5 +1,8 @@
+use std::net::SocketAddr;
+
 use super::body::Body;
 use super::head::{Head, Scan};
+use super::proxy_protocol::{self, Beginning};
 
 /// What a stream's beginning is found to be.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +16,14 @@ pub enum Outcome {
         lines: usize,
         body: usize,
     },
+}
+
+/// How long a PROXY protocol header at the beginning is, and whom it names.
+pub fn proxy_header(stream: &[u8]) -> Option<(usize, SocketAddr)> {
+    match proxy_protocol::read(stream) {
+        Beginning::Header { length, client } => Some((length, client)),
+        _ => None,
+    }
 }
 
 /// Reads a stream that arrives in such pieces.

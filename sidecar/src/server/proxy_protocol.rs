@@ -44,6 +44,15 @@ pub(super) fn read(bytes: &[u8]) -> Beginning {
     }
 }
 
+/// A header comes from another machine: what it names is not this pod, whatever the address says.
+fn named(ip: impl Into<IpAddr>, port: u16) -> SocketAddr {
+    let ip = ip.into().to_canonical();
+    if ip.is_loopback() || ip.is_unspecified() {
+        return NOBODY;
+    }
+    SocketAddr::new(ip, port)
+}
+
 fn read_v1(bytes: &[u8]) -> Beginning {
     let Some(end) = bytes.windows(2).position(|two| two == b"\r\n") else {
         if bytes.len() < V1_LONGEST {
@@ -53,8 +62,8 @@ fn read_v1(bytes: &[u8]) -> Beginning {
     };
     let length = end + 2;
     let client = match v1::Header::try_from(&bytes[..length]).map(|header| header.addresses) {
-        Ok(v1::Addresses::Tcp4(it)) => SocketAddr::new(it.source_address.into(), it.source_port),
-        Ok(v1::Addresses::Tcp6(it)) => SocketAddr::new(it.source_address.into(), it.source_port),
+        Ok(v1::Addresses::Tcp4(it)) => named(it.source_address, it.source_port),
+        Ok(v1::Addresses::Tcp6(it)) => named(it.source_address, it.source_port),
         Ok(v1::Addresses::Unknown) => NOBODY,
         Err(_) => {
             return Beginning::Malformed(
@@ -80,12 +89,8 @@ fn read_v2(bytes: &[u8]) -> Beginning {
         return Beginning::Malformed("PROXY protocol: this header is none of version 2");
     };
     let client = match (header.command, header.addresses) {
-        (v2::Command::Proxy, v2::Addresses::IPv4(it)) => {
-            SocketAddr::new(it.source_address.into(), it.source_port)
-        }
-        (v2::Command::Proxy, v2::Addresses::IPv6(it)) => {
-            SocketAddr::new(it.source_address.into(), it.source_port)
-        }
+        (v2::Command::Proxy, v2::Addresses::IPv4(it)) => named(it.source_address, it.source_port),
+        (v2::Command::Proxy, v2::Addresses::IPv6(it)) => named(it.source_address, it.source_port),
         _ => NOBODY,
     };
     Beginning::Header { length, client }
@@ -117,6 +122,15 @@ mod tests {
             "[2001:db8::1]:5",
         );
         check(b"PROXY UNKNOWN\r\n", "0.0.0.0:0");
+        // Who may call as the app does is the pod alone.
+        for pod in ["127.0.0.1", "127.0.0.6", "0.0.0.0"] {
+            let header = format!("PROXY TCP4 {pod} 198.51.100.1 1 443\r\n");
+            check(header.as_bytes(), "0.0.0.0:0");
+        }
+        for pod in ["::1", "::ffff:127.0.0.1", "::"] {
+            let header = format!("PROXY TCP6 {pod} 2001:db8::2 1 443\r\n");
+            check(header.as_bytes(), "0.0.0.0:0");
+        }
         let v2 = |head: [u8; 2], rest: &[u8]| {
             let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
             [v2::PROTOCOL_PREFIX, &head, &length, rest].concat()
@@ -127,6 +141,8 @@ mod tests {
         let more = [&addresses[..], &[0xEA, 0, 3, 1, b'v', b'p']].concat();
         check(&v2([0x21, 0x11], &more), "192.0.2.1:256");
         check(&v2([0x20, 0x00], &[]), "0.0.0.0:0");
+        let pod = [127, 0, 0, 1, 198, 51, 100, 1, 1, 0, 1, 187];
+        check(&v2([0x21, 0x11], &pod), "0.0.0.0:0");
     }
 
     #[test]

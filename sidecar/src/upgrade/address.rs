@@ -17,11 +17,18 @@ pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -
         .get_all("x-forwarded-for")
         .iter()
         .rev()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.rsplit(','))
-        .map_while(|text| text.trim().parse::<IpAddr>().ok())
+        .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','))
+        .map_while(|entry| parse(entry.trim_ascii()))
         .map(|address| address.to_canonical());
     named.find(|address| !is_trusted(address)).unwrap_or(peer)
+}
+
+/// Some proxies write the port too (Azure's Application Gateway), and brackets around IPv6.
+fn parse(entry: &[u8]) -> Option<IpAddr> {
+    let text = str::from_utf8(entry).ok()?;
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    let in_brackets = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    text.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
 #[cfg(test)]
@@ -32,7 +39,8 @@ mod tests {
     fn check(peer: &str, forwarded: &[&str], client_is: &str) {
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append("x-forwarded-for", value.parse().unwrap());
+            let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
+            headers.append("x-forwarded-for", value);
         }
         let trusted = ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
         let peer = SocketAddr::new(peer.parse().unwrap(), 1);
@@ -51,6 +59,11 @@ mod tests {
             "198.51.100.1",
         );
         check("10.0.0.1", &["1.1.1.1", "198.51.100.1"], "198.51.100.1");
+        // What a client wrote before hides nobody.
+        check("10.0.0.1", &["\u{fc}, 198.51.100.1"], "198.51.100.1");
+        check("10.0.0.1", &["198.51.100.1:5678"], "198.51.100.1");
+        check("10.0.0.1", &["[2001:db8::1]:5678"], "2001:db8::1");
+        check("10.0.0.1", &["[2001:db8::1]"], "2001:db8::1");
         check("10.0.0.1", &[], "10.0.0.1");
         check("10.0.0.1", &["1.1.1.1, unknown"], "10.0.0.1");
     }
