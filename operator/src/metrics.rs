@@ -1,4 +1,4 @@
-//! What is counted, and its text for Prometheus. docs/operator.md lists all of it; a test
+//! What is counted, and its text for Prometheus. docs/operator/observability.md lists all of it; a test
 //! compares.
 
 mod watched;

@@ -47,7 +47,10 @@ fn the_page_lists_every_metric_and_its_type() {
             (format!("{name}{end}"), kind.to_owned())
         })
         .collect();
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md");
+    let page = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/operator/observability.md"
+    );
     let page = std::fs::read_to_string(page).unwrap();
     let listed: BTreeMap<String, String> = page
         .lines()

@@ -73,7 +73,10 @@ fn metrics() -> Metrics {
 
 /// The rows of the page: a metric, its type, its labels.
 fn rows() -> Vec<[String; 3]> {
-    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operator.md");
+    let page = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../docs/operator/observability.md"
+    );
     let page = std::fs::read_to_string(page).unwrap();
     page.lines()
         .filter(|line| line.starts_with("| `ws_gateway_"))

@@ -1,5 +1,7 @@
 //! Pages and examples say what the code does.
 
+use std::path::{Path, PathBuf};
+
 use e2e::{chart, cluster, settings_page};
 use stanza::Manifest;
 
@@ -94,24 +96,57 @@ fn every_stanza_in_the_pages_is_valid() {
     assert!(found >= 3, "{found} stanzas only");
 }
 
-#[test]
-fn every_link_between_pages_leads_somewhere() {
+/// The pages at the root of the repository and all in `docs/`.
+fn pages() -> Vec<PathBuf> {
     let root = cluster::root();
     let mut pages: Vec<_> = [
         "README.md",
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
+        "SECURITY.md",
         "CHANGELOG.md",
         "tests/cluster/README.md",
     ]
     .map(|page| root.join(page))
     .into();
-    let docs = std::fs::read_dir(root.join("docs")).unwrap();
-    pages.extend(
-        docs.map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some_and(|end| end == "md")),
-    );
-    for page in pages {
+    pages.extend(files(&root.join("docs"), &["md"]));
+    pages
+}
+
+/// Files below `folder` whose names end so.
+fn files(folder: &Path, ends: &[&str]) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        if path.is_dir() {
+            if !["target", "node_modules"].contains(&&*name) {
+                found.extend(files(&path, ends));
+            }
+        } else if path
+            .extension()
+            .is_some_and(|end| ends.iter().any(|one| end == *one))
+        {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Whether a heading of `page` has this anchor.
+fn has_heading(page: &Path, anchor: &str) -> bool {
+    let text = std::fs::read_to_string(page).unwrap();
+    let mut code = false;
+    text.lines().any(|line| {
+        code ^= line.starts_with("```");
+        !code && line.starts_with('#') && anchor_of(line) == anchor
+    })
+}
+
+#[test]
+fn every_link_between_pages_leads_somewhere() {
+    for page in pages() {
         let text = std::fs::read_to_string(&page)
             .unwrap_or_else(|error| panic!("{}: {error}", page.display()));
         for link in text
@@ -129,16 +164,56 @@ fn every_link_between_pages_leads_somewhere() {
                 page.parent().unwrap().join(path)
             };
             assert!(target.exists(), "{}: {link}", page.display());
-            if !anchor.is_empty() {
-                let headings = std::fs::read_to_string(&target).unwrap();
-                let found = headings
-                    .lines()
-                    .filter(|line| line.starts_with('#'))
-                    .any(|line| anchor_of(line) == anchor);
-                assert!(found, "{}: {link}", page.display());
-            }
+            assert!(
+                anchor.is_empty() || has_heading(&target, anchor),
+                "{}: {link}",
+                page.display()
+            );
         }
     }
+}
+
+/// What programs, chart and tests print or say of a page: `docs/….md`, perhaps with an anchor.
+#[test]
+fn every_page_that_sources_name_is_there() {
+    let root = cluster::root();
+    let mut named = 0;
+    let sources = [
+        "stanza",
+        "operator",
+        "sidecar",
+        "telemetry",
+        "charts",
+        "tests",
+    ]
+    .iter()
+    .flat_map(|folder| files(&root.join(folder), &["rs", "yaml", "txt", "tpl"]));
+    for source in sources {
+        let text = std::fs::read_to_string(&source).unwrap();
+        for (at, _) in text.match_indices("docs/") {
+            let rest = &text[at..];
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "/-_.#".contains(c)));
+            let link = rest[..end.unwrap_or(rest.len())].trim_end_matches('.');
+            let (path, anchor) = link.split_once('#').unwrap_or((link, ""));
+            // Others' pages have addresses of their own.
+            if !path.ends_with(".md")
+                || text[..at].ends_with(|c: char| {
+                    c.is_alphanumeric() || c == '/' && !text[..at].ends_with("../")
+                })
+            {
+                continue;
+            }
+            let target = root.join(path);
+            assert!(target.exists(), "{}: {link}", source.display());
+            assert!(
+                anchor.is_empty() || has_heading(&target, anchor),
+                "{}: {link}",
+                source.display()
+            );
+            named += 1;
+        }
+    }
+    assert!(named > 10, "{named} only");
 }
 
 /// As GitHub makes them.

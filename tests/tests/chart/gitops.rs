@@ -72,7 +72,7 @@ pub(crate) fn in_another_namespace(helm: &Path) -> Result<()> {
     Ok(())
 }
 
-/// kustomize's `namespace:` reaches all but what the policies say in words, as docs/operator.md has it:
+/// kustomize's `namespace:` reaches all but what the policies say in words, as docs/operator/install.md has it:
 /// the operator leaves its own namespace alone whatever the list of excluded ones says.
 pub(crate) fn kustomize_moves_all_but_the_policies(_: &Path) -> Result<()> {
     let kubectl = find("kubectl").context("no kubectl: tests/cluster/build makes one")?;
@@ -99,7 +99,7 @@ pub(crate) fn kustomize_moves_all_but_the_policies(_: &Path) -> Result<()> {
     );
     let account = "system:serviceaccount:ws-operator:ws-operator";
     ensure!(text.matches(account).count() == 4, "the page is wrong");
-    let page = std::fs::read_to_string(root().join("docs/operator.md"))?;
+    let page = std::fs::read_to_string(root().join("docs/operator/install.md"))?;
     ensure!(page.contains("**kustomize**"));
     Ok(())
 }
@@ -118,9 +118,12 @@ pub(crate) fn an_uninstall_that_fails_says_what_to_do(helm: &Path) -> Result<()>
     ensure!(!policy.contains("hook-failed"), "{policy}");
     ensure!(policy.contains("before-hook-creation"), "{policy}");
     let told = says("ws.olares.com/help");
-    ensure!(told.contains("docs/operator.md, \"Uninstall\""), "{told}");
-    let page = std::fs::read_to_string(root().join("docs/operator.md"))?;
-    ensure!(page.contains("\n### Uninstall\n"));
+    ensure!(
+        told.contains("docs/operator/install.md, \"Uninstall\""),
+        "{told}"
+    );
+    let page = std::fs::read_to_string(root().join("docs/operator/install.md"))?;
+    ensure!(page.contains("\n## Uninstall\n"));
     ensure!(job["spec"] != Json::Null);
     Ok(())
 }

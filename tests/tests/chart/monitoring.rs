@@ -52,7 +52,7 @@ pub(crate) fn the_dashboard_asks_for_numbers_that_exist(helm: &Path) -> Result<(
         .context("no JSON")?;
     let dashboard: Json = serde_json::from_str(text).context("no JSON")?;
 
-    let page = std::fs::read_to_string(root().join("docs/operator.md"))?;
+    let page = std::fs::read_to_string(root().join("docs/operator/observability.md"))?;
     let listed: BTreeSet<String> = page
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))

@@ -133,7 +133,7 @@ async fn enforced(first: &Namespace, second: &Namespace) -> Result<()> {
         ensure!(edit(name, add)? == 0, "taken away again from {name}");
     }
 
-    // The next upgrade, as docs/operator.md has it for where the enforcer was heard.
+    // The next upgrade, as docs/operator/install.md has it for where the enforcer was heard.
     operator::install_with(&["--force-conflicts"])?;
     edit(CONFIGURATIONS[0], add)?;
     ensure!(

@@ -82,7 +82,7 @@ pub(crate) async fn operator_and_gateway_are_scraped(namespace: Arc<Namespace>) 
 
 /// What is exported is on the page, labels and all.
 fn is_listed<'a>(scraped: impl Iterator<Item = &'a Samples>) -> Result<()> {
-    let page = std::fs::read_to_string(root().join("docs/operator.md"))?;
+    let page = std::fs::read_to_string(root().join("docs/operator/observability.md"))?;
     for sample in scraped.flat_map(BTreeMap::keys) {
         let (name, labels) = sample.split_once('{').unwrap_or((sample, ""));
         let name = ["_bucket", "_sum", "_count"]

@@ -181,10 +181,10 @@ async fn prepare() -> Result<()> {
     operator::install_with(&[PODS])
 }
 
-/// The policy that docs/operator.md tells people to write.
+/// The policy that docs/operator/network-policies.md tells people to write.
 fn of_the_page() -> Result<String> {
-    let page = std::fs::read_to_string(root().join("docs/operator.md"))?;
-    let section = page.split("\n## NetworkPolicies\n").nth(1);
+    let page = std::fs::read_to_string(root().join("docs/operator/network-policies.md"))?;
+    let section = page.split("# NetworkPolicies\n").nth(1);
     let policy = section.and_then(|rest| rest.split("```").nth(1));
     let policy = policy.context("no section NetworkPolicies with a policy")?;
     let policy = policy.strip_prefix("yaml").context("no YAML")?;

@@ -32,7 +32,7 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
                 app.id, app.status.pods.ready
             ),
             "scale the workload to one replica, unless its pods need none of each other's clients",
-            "docs/operator.md#several-replicas",
+            "docs/operator/routing.md#several-replicas",
         ));
     }
     let unseen = apps.iter().filter(|app| app.status.conditions.is_empty());
@@ -42,7 +42,7 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
             "apps",
             format!("{unseen} AppManifests have no status: no operator looked at them"),
             "look at the operator's pods and their log",
-            "docs/operator.md#what-it-says",
+            "docs/operator/observability.md#status",
         ));
     }
     if due > 0 {
@@ -58,7 +58,7 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
             "pods",
             format!("{outdated} pods run another gateway image than new ones get"),
             "ws-operator roll --all, when it suits",
-            "docs/operator.md#what-it-does",
+            "docs/operator/rollouts.md",
         ));
     }
     if findings.is_empty() {

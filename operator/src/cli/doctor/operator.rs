@@ -12,7 +12,7 @@ const OLDEST: u32 = 25;
 /// A holder renews every two seconds; clocks differ.
 const SILENT: SignedDuration = SignedDuration::from_secs(30);
 
-const INSTALL: &str = "docs/operator.md#install";
+const INSTALL: &str = "docs/operator/install.md";
 const LOOK: &str = "look at the operator's pods, their Events and their log";
 
 pub(super) fn no_server(error: &dyn std::error::Error) -> Finding {
@@ -66,7 +66,7 @@ pub(super) fn unseen(namespace: &str, error: &str) -> Finding {
         "operator",
         format!("the Deployments of {namespace} cannot be listed: {error}"),
         "ask with rights to read them, or run doctor in the operator's pod",
-        "docs/operator.md#rights",
+        "docs/operator/rights.md",
     )
 }
 
@@ -78,7 +78,7 @@ pub(super) fn of_replicas(installed: &Installed) -> Finding {
         ..
     } = installed;
     let message = format!("{ready} of {wanted} replicas of {name} are ready");
-    let link = "docs/operator.md#what-it-does";
+    let link = "docs/operator/install.md";
     if *wanted == 0 {
         let message = format!("{name} is scaled to zero: new pods start without a gateway");
         let fix = "kubectl scale deployment/NAME --replicas=2";
@@ -121,13 +121,13 @@ pub(super) fn unseen_lease(error: &str) -> Finding {
         "lease",
         format!("the Lease cannot be read: {error}"),
         "ask with rights to read it, or run doctor in the operator's pod",
-        "docs/operator.md#rights",
+        "docs/operator/rights.md",
     )
 }
 
 /// `pods`: the replicas that there are.
 pub(super) fn of_lease(lease: Option<&Lease>, pods: &[String], now: Timestamp) -> Finding {
-    let (check, link) = ("lease", "docs/operator.md#what-it-does");
+    let (check, link) = ("lease", "docs/operator/install.md");
     let told = |why: &str, fix| {
         let message =
             format!("nobody controls: {why}. Nothing is restarted or routed; admission goes on");
@@ -158,7 +158,7 @@ pub(super) fn of_lease(lease: Option<&Lease>, pods: &[String], now: Timestamp) -
 
 /// `there`: whether the operator's Secret is.
 pub(super) fn of_secret(name: &str, there: bool) -> Finding {
-    let (check, link) = ("secret", "docs/operator.md#certificates");
+    let (check, link) = ("secret", "docs/operator/certificates.md#certificates");
     if there {
         return good(check, format!("{name} is there"));
     }
@@ -185,7 +185,7 @@ pub(super) fn of_rights(missing: &Missing) -> Finding {
         return good("rights", format!("{who} has the operator's rights"));
     }
     let message = format!("{who} may not: {}", missing.rights.join(", "));
-    let link = "docs/operator.md#rights";
+    let link = "docs/operator/rights.md";
     match missing.account {
         Some(_) => broken(
             "rights",

@@ -37,7 +37,7 @@ pub(super) fn of_policies(policies: &[NetworkPolicy], pods: &[Pod]) -> Vec<Findi
                 env::CLIENT_PORT
             ),
             "allow your clients, or the Ingress controller, that port of the pods",
-            "docs/operator.md#networkpolicies",
+            "docs/operator/network-policies.md",
         )
     };
     closed.into_iter().map(finding).collect()

@@ -7,7 +7,7 @@ use super::{Finding, good, warning};
 use crate::cli::installed::Sources;
 
 const CHECK: &str = "sources";
-const LINK: &str = "docs/operator.md#gitops-and-clouds";
+const LINK: &str = "docs/operator/install.md#gitops-and-clouds";
 
 /// What was seen of other places that know of apps.
 #[derive(Default)]

@@ -17,8 +17,8 @@ const SOON: Duration = Duration::days(1);
 const SOON_BY_HAND: Duration = Duration::days(14);
 
 const REINSTALL: &str = "install the chart again: helm upgrade, or kubectl apply -f install.yaml";
-const INSTALL: &str = "docs/operator.md#install";
-const CERTIFICATES: &str = "docs/operator.md#certificates";
+const INSTALL: &str = "docs/operator/install.md";
+const CERTIFICATES: &str = "docs/operator/certificates.md#certificates";
 
 /// What the chart installs: a webhook's name, the operations and the resource.
 const EXPECTED: [(&str, &[&str], &str); 3] = [
@@ -36,7 +36,7 @@ pub(super) fn unseen(name: &str, error: &str) -> Finding {
         "configuration",
         format!("the MutatingWebhookConfiguration {name} cannot be read: {error}"),
         "ask with rights to read it, or run doctor in the operator's pod",
-        "docs/operator.md#rights",
+        "docs/operator/rights.md",
     )
 }
 
