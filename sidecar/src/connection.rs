@@ -17,6 +17,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Size, Way};
+use crate::callback::client::AddressGroup;
 use crate::identity::{ConnectionId, Identity};
 use crate::ws::CloseReason;
 use heartbeat::Ping;
@@ -55,6 +56,7 @@ struct Shared {
     ping: Ping,
     /// When the ping was written, or the client has last taken something since; it wraps.
     pinged_at: u32,
+    group: AddressGroup,
     /// When its token ends, in seconds since 1970; [`NEVER`]: it has none that does.
     expires: u32,
 }
@@ -115,6 +117,7 @@ impl Connection {
             eviction: Eviction::No,
             ping: Ping::Answered,
             pinged_at: 0,
+            group: AddressGroup::default(),
             expires: NEVER,
         };
         Self {
@@ -128,6 +131,17 @@ impl Connection {
 
     pub fn opened_at(&self) -> SystemTime {
         UNIX_EPOCH + self.id.since_1970()
+    }
+
+    /// Who shares its places with it.
+    #[must_use]
+    pub fn of(self, group: AddressGroup) -> Self {
+        self.lock().group = group;
+        self
+    }
+
+    pub(crate) fn address_group(&self) -> AddressGroup {
+        self.lock().group
     }
 
     /// Its token is worth nothing from then on, in seconds since 1970; what is later than 2106 is

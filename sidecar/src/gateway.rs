@@ -9,6 +9,7 @@ use stanza::settings;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::budget::{Budget, Charge, Way};
 use crate::callback::client::AppClient;
@@ -19,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::selector::Selector;
-use crate::session::FairQueue;
+use crate::threads::Threads;
 use crate::ws::Message;
 
 #[derive(Debug)]
@@ -31,7 +32,9 @@ pub struct Gateway<T> {
     pub metrics: Metrics,
     pub journal: Option<Journal>,
     pub pace: Pace,
-    pub floods: FairQueue,
+    /// Without them all is done on the same threads.
+    pub threads: Option<Threads>,
+    pub sessions: TaskTracker,
     /// KiB of large callback bodies that may be there at once: a quarter of the budget.
     large: Semaphore,
     started: Instant,
@@ -122,7 +125,8 @@ impl<T: Transport> Gateway<T> {
             metrics: Metrics::new(journal.as_ref().map(|journal| &journal.metrics)),
             journal,
             pace: Pace::new(settings.limits.connect_rate),
-            floods: FairQueue::default(),
+            threads: None,
+            sessions: TaskTracker::new(),
             large: Semaphore::new(kib(settings.limits.buffered.limit() / 4) as usize),
             settings,
             started: Instant::now(),

@@ -49,5 +49,6 @@ mod proxy;
 mod run;
 mod seldom;
 mod server;
+pub mod threads;
 mod throttle;
 mod trace_context;

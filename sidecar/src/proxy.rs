@@ -29,6 +29,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::debug;
@@ -37,6 +38,7 @@ use crate::app_pool::{self, AppPool};
 use crate::callback::SendError;
 use crate::server::RequestStream;
 use crate::server::crowd::Seat;
+use crate::threads::made_on;
 use crate::{hop_by_hop, reply};
 use body::AppBody;
 use connection::AppConnection;
@@ -56,6 +58,8 @@ pub(crate) struct Upstream {
     tunnel_idle: Duration,
     pool: AppPool<AppConnection<RequestBody>>,
     tunnels: TaskTracker,
+    /// Where sockets are watched, and tunnels served.
+    threads: Handle,
     stop: CancellationToken,
 }
 
@@ -87,6 +91,7 @@ impl Upstream {
             tunnel_idle,
             pool: AppPool::new(keep_alive, KEPT),
             tunnels,
+            threads: Handle::current(),
             stop,
         }
     }
@@ -222,7 +227,7 @@ impl Upstream {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(upgrade) = upgrade {
                 let tunnel = Arc::clone(self).tunnel(connection, upgrade, seat);
-                self.tunnels.spawn(tunnel);
+                self.tunnels.spawn_on(tunnel, &self.threads);
             }
             return response.map(|_| ServerBody::empty());
         }
@@ -265,7 +270,8 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<AppConnection<RequestBody>, SendError> {
-        let stream = TcpStream::connect(self.address).await.map_err(|error| {
+        let connecting = made_on(Some(&self.threads), TcpStream::connect(self.address));
+        let stream = connecting.await.map_err(|error| {
             self.pool.app_is_away();
             SendError::NotTaken(error.to_string())
         })?;

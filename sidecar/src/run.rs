@@ -27,6 +27,7 @@ use crate::listen::listeners;
 use crate::proxy::{Border, Upstream};
 use crate::secret_file::{Lost, SecretFile};
 use crate::server::{Entrance, Server};
+use crate::threads::LessUrgent;
 use crate::upgrade::jwt::Keeper;
 use crate::upgrade::{Door, Verifier};
 use crate::{drain, expiry, heartbeat, logging, memory, recover, server};
@@ -54,16 +55,23 @@ pub(crate) fn start(config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("the runtime could not be started")?;
-    runtime.block_on(async {
+    let less_urgent = LessUrgent::start(threads.max(1)).context("threads could not be started")?;
+    let ended = runtime.block_on(async {
         tokio::select! {
             biased;
             interrupted = drain::interrupted() => interrupted.context(SIGNALS),
-            ended = run(config, args) => ended,
+            ended = run(config, args, &less_urgent) => ended,
         }
-    })
+    });
+    less_urgent.end();
+    ended
 }
 
-async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
+async fn run(
+    mut config: Config,
+    args: &ProcessArgs,
+    less_urgent: &LessUrgent,
+) -> anyhow::Result<()> {
     settle(&mut config.settings.limits);
     let (verifier, keeper) = Verifier::new(&config.settings.jwt)?.unzip();
     let (journal, orphans) = args.journal.as_deref().map(Journal::open).unzip();
@@ -90,9 +98,9 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     if let (Some(app), Some(_)) = (&mut gateway.app, args.upstream_port) {
         app.delivery.stay_on_path();
     }
+    gateway.threads = Some(less_urgent.beside_these());
     let gateway = Arc::new(gateway);
-    let sessions = TaskTracker::new();
-    let door = Arc::new(Door::new(Arc::clone(&gateway), verifier, sessions.clone()));
+    let door = Arc::new(Door::new(Arc::clone(&gateway), verifier));
     let open = AtomicBool::new(false);
     let drain = Drain::default();
     let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -113,24 +121,20 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     if let Some(file) = token_file {
         connections.spawn(file.watch(every, metrics.clone(), stop.clone()));
     }
-    let remote_admin = remote_admin.into_iter().flatten();
-    let all = (clients
-        .into_iter()
-        .map(|listener| (Entrance::Clients, listener)))
-    .chain(remote_admin.map(|listener| (Entrance::RemoteAdmin, listener)))
-    .chain(
-        ops_listeners
-            .into_iter()
-            .map(|listener| (Entrance::Operations, listener)),
-    );
-    for (entrance, listener) in all {
-        connections.spawn(server::serve(
-            Arc::clone(&server),
-            entrance,
+    for listener in clients {
+        serve(&server, Entrance::Clients, listener, &connections, &stop);
+    }
+    for listener in remote_admin.into_iter().flatten() {
+        serve(
+            &server,
+            Entrance::RemoteAdmin,
             listener,
-            connections.clone(),
-            stop.clone(),
-        ));
+            &connections,
+            &stop,
+        );
+    }
+    for listener in ops_listeners {
+        serve(&server, Entrance::Operations, listener, &connections, &stop);
     }
     close_idle(&server, &connections, &stop);
     let (for_gateway, for_server) = (Arc::clone(&gateway), Arc::clone(&server));
@@ -151,7 +155,9 @@ async fn run(mut config: Config, args: &ProcessArgs) -> anyhow::Result<()> {
     };
     let ends_later = ends_later.context(SIGNALS)?;
     // Until the last close is told the app may still use the admin API.
-    server.drain.ended(drain::run(&gateway, &sessions).await);
+    server
+        .drain
+        .ended(drain::run(&gateway, &gateway.sessions).await);
     if ends_later {
         // SIGTERM comes once the app is gone; until then it may have something to say.
         signal.await.context(SIGNALS)?;
@@ -185,6 +191,30 @@ async fn in_background(
     let silent = heartbeat::run(Arc::clone(&gateway));
     let expired = expiry::run(Arc::clone(&gateway));
     tokio::join!(recovery, silent, expired, keep);
+}
+
+/// On the threads for newcomers, where strangers come in.
+fn serve(
+    server: &Arc<Server>,
+    entrance: Entrance,
+    listener: TcpListener,
+    connections: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let of_the_pod = listener.local_addr().is_ok_and(|at| at.ip().is_loopback());
+    let serving = server::serve(
+        Arc::clone(server),
+        entrance,
+        listener,
+        connections.clone(),
+        stop.clone(),
+    );
+    match &server.gateway.threads {
+        Some(threads) if entrance == Entrance::Clients && !of_the_pod => {
+            connections.spawn_on(serving, &threads.newcomers);
+        }
+        _ => drop(connections.spawn(serving)),
+    }
 }
 
 fn signing(args: &ProcessArgs) -> (Option<SecretFile<SigningKey>>, Option<Signer>) {

@@ -36,6 +36,7 @@ use crate::metrics::{AdminCall, RefusalReason};
 use crate::ops;
 use crate::proxy::{ServerBody, Upstream};
 use crate::reply::{Reply, error, with_type};
+use crate::threads::made_on;
 use crate::throttle::Throttle;
 use crate::upgrade::{Door, Refused, is_websocket, try_again};
 use connection::Connection;
@@ -100,12 +101,17 @@ pub(crate) async fn serve(
     /// is not charged to us, and delays newcomers only.
     const AT_ONCE: usize = 8;
     let port = Arc::new(Port::new(server, entrance));
+    let established = port
+        .gateway()
+        .threads
+        .as_ref()
+        .map(|threads| &threads.established);
     for count in 1_usize.. {
         if count.is_multiple_of(AT_ONCE) {
             tokio::task::yield_now().await;
         }
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = made_on(established, listener.accept()) => accepted,
             () = stop.cancelled() => return,
         };
         let (stream, peer) = match accepted {
@@ -122,7 +128,17 @@ pub(crate) async fn serve(
         // Here and not in its task, so that the crowd is never larger than it may be.
         let seat = port.newcomer(peer);
         let connection = Connection::new(Arc::clone(&port), peer, stream, stop.clone());
-        connections.spawn(connection.serve(seat));
+        match established {
+            // Nobody but the pod itself comes from loopback, and its calls are the app's.
+            Some(established) if peer.ip().to_canonical().is_loopback() => {
+                connections.spawn_on(connection.serve(seat), established);
+            }
+            Some(established) => {
+                let then = (connections.clone(), established.clone());
+                connections.spawn(connection.serve_newcomer(seat, then));
+            }
+            None => drop(connections.spawn(connection.serve(seat))),
+        }
     }
 }
 

@@ -7,12 +7,13 @@
 //! slow stops the reading from this one client.
 
 mod answered;
-mod fair_queue;
 mod lane;
+mod placed;
 mod rate;
 mod socket;
 mod unfinished;
 
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -29,9 +30,8 @@ use crate::inbound::{self, Inbound};
 use crate::metrics::{CallbackResult, MessageType};
 use crate::read_buffer;
 use crate::ws::{self, CloseReason, Frame};
-pub use fair_queue::FairQueue;
-use fair_queue::Turn;
 use lane::Lane;
+pub(crate) use placed::Placed;
 use rate::Rate;
 use socket::{Read, Socket};
 
@@ -49,8 +49,19 @@ pub struct Session<S, T: Transport> {
     registered: bool,
     /// A frame that cannot be; the connection ends once all that came before it is answered.
     broken: Option<Box<CloseReason>>,
-    /// It has sent without pause, and is read again when its turn comes.
-    turn: Option<Turn>,
+    /// On the threads for newcomers, or for floods, at least up to this time of the gateway's
+    /// clock.
+    aside: Option<NonZeroU64>,
+    /// The client has sent without pause.
+    flood: bool,
+}
+
+/// What is next after a session was polled.
+enum Step {
+    Waits,
+    Ended,
+    /// It belongs on other threads from now on.
+    Moves,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
@@ -92,10 +103,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             connection,
             registered: true,
             broken: None,
-            turn: None,
+            aside: None,
+            flood: false,
         });
         session.charge();
         session
+    }
+
+    /// Does what there is to do.
+    fn step(&mut self, context: &mut Context<'_>) -> Step {
+        /// A client that sends without pause has the thread for so many bytes, then others: a
+        /// byte may be a sixth of a frame.
+        const QUANTUM: usize = 32 << 10;
+        const ROUND: usize = QUANTUM / 8;
+        if let Some(until) = self.aside
+            && until.get() <= self.gateway.now_ms()
+        {
+            (self.aside, self.flood) = (None, false);
+            return Step::Moves;
+        }
+        let mut taken = 0;
+        while taken < QUANTUM {
+            if let Some(read) = self.round(context) {
+                taken += read.max(ROUND);
+                continue;
+            }
+            if self.socket.is_gone() && self.lane.is_done() {
+                return Step::Ended;
+            }
+            return Step::Waits;
+        }
+        self.goes_aside();
+        if !std::mem::replace(&mut self.flood, true) {
+            return Step::Moves;
+        }
+        context.waker().wake_by_ref();
+        Step::Waits
+    }
+
+    fn goes_aside(&mut self) {
+        /// How long a client is to be calm before it is one of all others.
+        const CALM: NonZeroU64 = NonZeroU64::new(1000).unwrap();
+        self.aside = Some(CALM.saturating_add(self.gateway.now_ms()));
     }
 
     /// One round over everything: where there may be more to do at once, how many bytes it read.
@@ -162,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
 
     /// How many bytes were read; then there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Option<usize> {
-        if self.waits_for_turn() || (!self.socket.is_closing() && !self.may_read()) {
+        if !self.socket.is_closing() && !self.may_read() {
             self.socket.pause();
             return None;
         }
@@ -202,11 +251,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             self.connection.seen(self.gateway.now_ms());
         }
         self.socket.is_heeded(self.connection.is_unread())
-    }
-
-    fn waits_for_turn(&self) -> bool {
-        let floods = &self.gateway.floods;
-        self.turn.is_some_and(|turn| !floods.has_come(turn))
     }
 
     fn is_full(&self) -> bool {
@@ -383,41 +427,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Future for Session<S, T> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        // A client that sends without pause has the thread for so many bytes, then others: a
-        // byte may be a sixth of a frame.
-        const QUANTUM: usize = 32 << 10;
-        const ROUND: usize = QUANTUM / 8;
-        let mut taken = 0;
-        while taken < QUANTUM {
-            if let Some(read) = self.round(context) {
-                taken += read.max(ROUND);
-                continue;
-            }
-            if self.socket.is_gone() && self.lane.is_done() {
-                return Poll::Ready(());
-            }
-            if !self.waits_for_turn() {
-                self.end_turn();
-            }
-            return Poll::Pending;
-        }
-        if self.waits_for_turn() {
-            context.waker().wake_by_ref();
-        } else {
-            self.end_turn();
-            self.turn = Some(self.gateway.floods.ask(context.waker()));
+        match self.step(context) {
+            Step::Ended => return Poll::Ready(()),
+            Step::Waits => {}
+            Step::Moves => context.waker().wake_by_ref(),
         }
         Poll::Pending
     }
 }
 
 impl<S, T: Transport> Session<S, T> {
-    fn end_turn(&mut self) {
-        if let Some(turn) = self.turn.take() {
-            self.gateway.floods.leave(turn);
-        }
-    }
-
     /// Whether it was still to be found.
     fn unregister(&mut self) -> bool {
         let registered = std::mem::replace(&mut self.registered, false);
@@ -430,7 +449,6 @@ impl<S, T: Transport> Session<S, T> {
 
 impl<S, T: Transport> Drop for Session<S, T> {
     fn drop(&mut self) {
-        self.end_turn();
         self.unregister();
         let budget = &self.gateway.budget;
         self.connection.shut(true, budget);

@@ -17,10 +17,9 @@ use hyper::body::Incoming;
 use hyper::upgrade::Upgraded;
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
 use stanza::field::Origin;
-use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
-use crate::callback::client::AppClient;
+use crate::callback::client::{AddressGroup, AppClient};
 use crate::callback::event::OpenRequest;
 use crate::connection::Connection;
 use crate::gateway::{Admission, Gateway};
@@ -29,7 +28,7 @@ use crate::metrics::RefusalReason;
 use crate::registry::Expected;
 use crate::reply::{Reply, error};
 use crate::server::RequestStream;
-use crate::session::Session;
+use crate::session::{Placed, Session};
 use crate::throttle::Throttle;
 use crate::{trust, ws};
 use jwt::{Claimed, Refusal};
@@ -39,7 +38,6 @@ use jwt::{Claimed, Refusal};
 pub(crate) struct Door {
     gateway: Arc<Gateway<AppClient>>,
     verifier: Option<Verifier>,
-    sessions: TaskTracker,
     foreign_origins: Throttle,
 }
 
@@ -72,15 +70,10 @@ impl Refused {
 }
 
 impl Door {
-    pub(crate) fn new(
-        gateway: Arc<Gateway<AppClient>>,
-        verifier: Option<Verifier>,
-        sessions: TaskTracker,
-    ) -> Self {
+    pub(crate) fn new(gateway: Arc<Gateway<AppClient>>, verifier: Option<Verifier>) -> Self {
         Self {
             gateway,
             verifier,
-            sessions,
             foreign_origins: Throttle::new(),
         }
     }
@@ -137,18 +130,18 @@ impl Door {
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
         let (head, connection) = describe(request, identity, carried, address);
+        let connection = connection.of(AddressGroup::of(address));
         let connection = connection.expiring(claimed.map(|claimed| claimed.expires));
         let expected = self.check_user(&connection)?;
-        let sessions = self.sessions.clone();
         let enter = async move {
             let _expected = expected;
             match upgrade.await {
                 // A task of its own, so that what the upgrade took is given back.
-                Ok(upgraded) => enter(&sessions, upgraded, place, connection, head),
+                Ok(upgraded) => enter(upgraded, place, connection, head),
                 Err(error) => debug!(%error, "client gone before the upgrade"),
             }
         };
-        self.sessions.spawn(enter);
+        self.gateway.sessions.spawn(enter);
         Ok(switching(&accept, protocol, hook.cookies))
     }
 
@@ -277,7 +270,6 @@ fn own_hosts<B>(request: &Request<B>, trusted: bool) -> Vec<&str> {
 }
 
 fn enter(
-    sessions: &TaskTracker,
     upgraded: Upgraded,
     place: Admission<AppClient>,
     connection: Connection,
@@ -291,7 +283,7 @@ fn enter(
     // Fails only on a socket that is gone.
     let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
     let _ = set_socket_recv_buffer_size(&stream, RECEIVE_BUFFER);
-    sessions.spawn(Session::new(place, connection, head, stream, &early));
+    Placed::begin(Session::new(place, connection, head, stream, &early));
 }
 
 /// RFC 6455 §4.2.1: what a client has to send; its key's answer.

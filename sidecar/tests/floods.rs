@@ -113,3 +113,47 @@ async fn a_thousand_that_vanish_leave_nothing_behind() {
     eventually("the last one's end", gone).await;
     assert_eq!(gateway.open_connections().await, 0);
 }
+
+/// How urgent the threads of that name are (`nice`), and how long they have worked in all, in
+/// hundredths of a second: proc_pid_stat(5).
+fn threads(gateway: &Gateway, name: &str) -> (Vec<i32>, u64) {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", gateway.pid())).unwrap();
+    let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")));
+    let named = format!("({name}) ");
+    let mut all = (Vec::new(), 0);
+    for stat in stats.map(Result::unwrap) {
+        let Some((_, rest)) = stat.split_once(&named) else {
+            continue;
+        };
+        // Behind the name: the state is the third field, both times 14 and 15, the niceness 19.
+        let field: Vec<&str> = rest.split(' ').collect();
+        let worked = |at: usize| field[at - 3].parse::<u64>().unwrap();
+        all.0.push(field[19 - 3].parse().unwrap());
+        all.1 += worked(14) + worked(15);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_flood_has_threads_that_others_go_before() {
+    let mut app = App::start().await;
+    let gateway = Gateway::start(&app).await;
+    let (mut client, _) = Client::open(&gateway, &mut app).await;
+    let (newcomers, _) = threads(&gateway, "newcomers");
+    assert!(!newcomers.is_empty() && newcomers.iter().all(|nice| *nice == 5));
+    let (floods, worked) = threads(&gateway, "floods");
+    assert!(!floods.is_empty() && floods.iter().all(|nice| *nice == 15));
+    assert_eq!(worked, 0, "a client that talks is no flood");
+    let mut raw = Raw::open(&gateway).await;
+    app.next_of("open").await;
+    let pieces = raw::piece(false, raw::CONTINUATION, b"x").repeat(1000);
+    raw.send(&raw::piece(false, raw::BINARY, b"")).await;
+    while threads(&gateway, "floods").1 == 0 {
+        raw.send(&pieces).await;
+        client.settle().await;
+    }
+    // It comes back, and is served as before.
+    raw.send(&raw::frame(raw::CONTINUATION, b"")).await;
+    app.next_of("message").await;
+    client.settle().await;
+}

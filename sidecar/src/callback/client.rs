@@ -19,24 +19,29 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use stanza::settings::Callback;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::event::{Action, Outgoing};
 use super::{Answer, SendError, Signer, Transport};
 use crate::app_pool::AppPool;
+use crate::threads::made_on;
 use connection::{AppConnection, Request};
 use knocking::Knocking;
+pub use places::AddressGroup;
+use places::{Places, most_of, place};
 use response::{Response, Want};
 
 mod connection;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod knocking;
+mod places;
 mod response;
 
-const FAST: usize = 32;
+const FAST: usize = 40;
 /// Of these, for those who come and go: a crowd at the door keeps no message waiting.
 const AT_THE_DOOR: usize = 8;
 const SLOW_AFTER: Duration = Duration::from_millis(20);
@@ -51,11 +56,13 @@ pub struct AppClient {
     max_answer: usize,
     /// `None`: callbacks are not signed.
     signer: Option<Signer>,
-    at_the_door: Semaphore,
-    fast: Semaphore,
+    at_the_door: Places,
+    fast: Places,
     all: Semaphore,
     knocking: Knocking,
     pool: AppPool<AppConnection>,
+    /// Where its sockets are watched.
+    threads: Option<Handle>,
     /// Which family answered last: `localhost` is both.
     prefer_v6: AtomicBool,
 }
@@ -86,11 +93,12 @@ impl AppClient {
             timeout: settings.timeout,
             max_answer,
             signer,
-            at_the_door: Semaphore::new(AT_THE_DOOR),
-            fast: Semaphore::new(FAST.min(all)),
+            at_the_door: Places::new(AT_THE_DOOR, most_of(AT_THE_DOOR)),
+            fast: Places::new(FAST.min(all), most_of(FAST.min(all))),
             all: Semaphore::new(all),
             knocking: Knocking::new(places(settings.auth_concurrency)),
             pool: AppPool::new(settings.keep_alive, all),
+            threads: Handle::try_current().ok(),
             prefer_v6: AtomicBool::new(false),
         }
     }
@@ -157,6 +165,7 @@ impl AppClient {
                 IpAddr::V4(Ipv4Addr::LOCALHOST)
             };
             let connecting = TcpStream::connect(SocketAddr::new(ip, self.port));
+            let connecting = made_on(self.threads.as_ref(), connecting);
             let connected = tokio::time::timeout(patience, connecting).await;
             match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {
@@ -179,11 +188,11 @@ impl AppClient {
 impl Transport for AppClient {
     async fn send(&self, event: &Outgoing) -> Result<Answer, SendError> {
         let at_the_door = match event.action() {
-            Action::Open | Action::Close => Some(place(&self.at_the_door).await?),
+            Action::Open | Action::Close => Some(self.at_the_door.take(event.group).await?),
             Action::Message => None,
         };
         let _place = place(&self.all).await?;
-        let mut fast = Some((place(&self.fast).await?, at_the_door));
+        let mut fast = Some((self.fast.take(event.group).await?, at_the_door));
         // Signed last: what has waited for its place was made now, not before.
         let signature = match &self.signer {
             Some(signer) => signer.headers(event)?,
@@ -215,11 +224,4 @@ impl Transport for AppClient {
             beginning: response.beginning,
         })
     }
-}
-
-/// A place, when there is one. The semaphores are never closed; if one were, nothing would have
-/// been sent.
-async fn place(semaphore: &Semaphore) -> Result<SemaphorePermit<'_>, SendError> {
-    let place = semaphore.acquire().await;
-    place.map_err(|error| SendError::NotTaken(error.to_string()))
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::Target;
+use super::client::AddressGroup;
 use crate::connection::Connection;
 use crate::identity::{ConnectionId, Identity};
 use crate::journal::Orphan;
@@ -61,6 +62,8 @@ pub struct Event {
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     action: Action,
+    /// Of which address it is.
+    pub(super) group: AddressGroup,
     /// The request line and what is the same for all events.
     start: Bytes,
     /// The headers of this event, and the blank line.
@@ -110,13 +113,11 @@ impl Event {
     pub fn outgoing(&self, target: &Target, connection: &Connection) -> Outgoing {
         let body = connection.with_identity(|identity| self.body(connection.id, identity));
         let (action, seq) = (self.kind.action(), self.seq);
-        Outgoing::new(
-            target,
-            connection.id,
-            (action, seq),
-            &connection.carried,
-            body,
-        )
+        let carried = &connection.carried;
+        Outgoing {
+            group: connection.address_group(),
+            ..Outgoing::new(target, connection.id, (action, seq), carried, body)
+        }
     }
 
     pub fn into_message_kinds(self) -> Box<[Box<str>]> {
@@ -212,6 +213,7 @@ impl Outgoing {
         let _ = write!(headers, "Content-Length: {}\r\n\r\n", body.len());
         Self {
             action,
+            group: AddressGroup::default(),
             start: target.start.clone(),
             headers: headers.into(),
             body: body.into(),

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::debug;
 
 use super::Asked;
@@ -71,9 +73,34 @@ impl Connection {
     }
 
     pub(super) async fn serve(mut self, newcomer: Seat) {
-        // Fails only on a socket that is gone.
-        let _ = self.stream.set_nodelay(true);
-        let mut next = self.first(newcomer).await;
+        let next = self.first(newcomer).await;
+        self.go_on(next).await;
+    }
+
+    /// The same for a stranger: only the first request is served on this task's threads.
+    pub(super) async fn serve_newcomer(
+        mut self,
+        newcomer: Seat,
+        (connections, established): (TaskTracker, Handle),
+    ) {
+        match self.first(newcomer).await {
+            Next::Request(head, charge) => {
+                if let Some(mut again) = Box::pin(self.exchange(head, charge)).await {
+                    let rest = async move {
+                        let next = again.another().await;
+                        again.go_on(next).await;
+                    };
+                    connections.spawn_on(rest, &established);
+                }
+            }
+            Next::Other(protocol) => {
+                connections.spawn_on(self.splice(protocol), &established);
+            }
+            next => self.go_on(next).await,
+        }
+    }
+
+    async fn go_on(mut self, mut next: Next) {
         loop {
             match next {
                 Next::Request(head, charge) => {
@@ -92,6 +119,8 @@ impl Connection {
     }
 
     async fn first(&mut self, newcomer: Seat) -> Next {
+        // Fails only on a socket that is gone.
+        let _ = self.stream.set_nodelay(true);
         let handshake = self.port.limits().handshake;
         if self.port.takes_proxy_protocol(self.peer)
             && let Some(end) = self.take_proxy_header(&newcomer, handshake).await

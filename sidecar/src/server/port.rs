@@ -14,6 +14,8 @@ use super::head::{self, Refusal};
 use super::http1::Http1;
 use super::{Asked, Entrance, Request, Server};
 use crate::budget::{Charge, Way};
+use crate::callback::client::AppClient;
+use crate::gateway::Gateway;
 use crate::metrics::RefusalReason;
 use crate::proxy::{ServerBody, Upstream};
 use crate::throttle::Throttle;
@@ -75,6 +77,10 @@ impl Port {
 
     pub(super) fn upstream(&self) -> Option<&Arc<Upstream>> {
         self.server.upstream_of(self.entrance)
+    }
+
+    pub(super) fn gateway(&self) -> &Gateway<AppClient> {
+        &self.server.gateway
     }
 
     pub(super) fn longest_head(&self) -> usize {

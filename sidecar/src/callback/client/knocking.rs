@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::place;
+use super::places::{most_of, place};
 use crate::callback::SendError;
 use crate::server::crowd::neighbourhood;
 
@@ -101,11 +101,6 @@ impl Drop for Knock<'_> {
             }
         }
     }
-}
-
-/// One at least.
-fn most_of(places: usize) -> usize {
-    (places - places / 4).max(1)
 }
 
 #[cfg(test)]
