@@ -32,6 +32,7 @@ use crate::read_buffer;
 use crate::ws::{self, CloseReason, Frame};
 use lane::Lane;
 pub(crate) use placed::Placed;
+use placed::Step;
 use rate::Rate;
 use socket::{Read, Socket};
 
@@ -54,14 +55,6 @@ pub struct Session<S, T: Transport> {
     aside: Option<NonZeroU64>,
     /// The client has sent without pause.
     flood: bool,
-}
-
-/// What is next after a session was polled.
-enum Step {
-    Waits,
-    Ended,
-    /// It belongs on other threads from now on.
-    Moves,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
@@ -108,43 +101,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
         });
         session.charge();
         session
-    }
-
-    /// Does what there is to do.
-    fn step(&mut self, context: &mut Context<'_>) -> Step {
-        /// A client that sends without pause has the thread for so many bytes, then others: a
-        /// byte may be a sixth of a frame.
-        const QUANTUM: usize = 32 << 10;
-        const ROUND: usize = QUANTUM / 8;
-        if let Some(until) = self.aside
-            && until.get() <= self.gateway.now_ms()
-        {
-            (self.aside, self.flood) = (None, false);
-            return Step::Moves;
-        }
-        let mut taken = 0;
-        while taken < QUANTUM {
-            if let Some(read) = self.round(context) {
-                taken += read.max(ROUND);
-                continue;
-            }
-            if self.socket.is_gone() && self.lane.is_done() {
-                return Step::Ended;
-            }
-            return Step::Waits;
-        }
-        self.goes_aside();
-        if !std::mem::replace(&mut self.flood, true) {
-            return Step::Moves;
-        }
-        context.waker().wake_by_ref();
-        Step::Waits
-    }
-
-    fn goes_aside(&mut self) {
-        /// How long a client is to be calm before it is one of all others.
-        const CALM: NonZeroU64 = NonZeroU64::new(1000).unwrap();
-        self.aside = Some(CALM.saturating_add(self.gateway.now_ms()));
     }
 
     /// One round over everything: where there may be more to do at once, how many bytes it read.

@@ -2,6 +2,7 @@
 //! of low priority, and comes back once the client has been calm for a while: so the kernel takes
 //! the core from it whenever another client has something to say, amid a message of a megabyte.
 
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,11 +10,58 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
-use super::{Session, Step};
+use super::Session;
 use crate::callback::Transport;
 use crate::threads::Threads;
 
+/// What is next after a session was polled.
+pub(super) enum Step {
+    Waits,
+    Ended,
+    /// It belongs on other threads from now on.
+    Moves,
+}
+
 pub(crate) struct Placed<S, T: Transport>(Option<Box<Session<S, T>>>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
+    /// Does what there is to do.
+    pub(super) fn step(&mut self, context: &mut Context<'_>) -> Step {
+        /// A client that sends without pause has the thread for so many bytes, then others: a
+        /// byte may be a sixth of a frame.
+        const QUANTUM: usize = 32 << 10;
+        const ROUND: usize = QUANTUM / 8;
+        if let Some(until) = self.aside
+            && until.get() <= self.gateway.now_ms()
+        {
+            (self.aside, self.flood) = (None, false);
+            return Step::Moves;
+        }
+        let mut taken = 0;
+        while taken < QUANTUM {
+            if let Some(read) = self.round(context) {
+                taken += read.max(ROUND);
+                continue;
+            }
+            if self.socket.is_gone() && self.lane.is_done() {
+                return Step::Ended;
+            }
+            return Step::Waits;
+        }
+        self.goes_aside();
+        if !std::mem::replace(&mut self.flood, true) {
+            return Step::Moves;
+        }
+        context.waker().wake_by_ref();
+        Step::Waits
+    }
+
+    fn goes_aside(&mut self) {
+        /// How long a client is to be calm before it is one of all others.
+        const CALM: NonZeroU64 = NonZeroU64::new(1000).unwrap();
+        self.aside = Some(CALM.saturating_add(self.gateway.now_ms()));
+    }
+}
 
 impl<S, T> Placed<S, T>
 where
