@@ -1,5 +1,6 @@
 //! What the operator knows of the cluster, for every reader the same.
 
+mod believed;
 mod facts;
 mod ground;
 mod pending;
@@ -10,7 +11,6 @@ mod store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::app::{App, AppId};
@@ -25,7 +25,7 @@ pub use facts::{
 pub use ground::{Ground, Quota, Ranges};
 pub use pending::{Pending, Ticket};
 pub use progress::Progress;
-pub use refusals::{Refusal, anew};
+pub use refusals::{Failure, Refusal, anew};
 pub use store::{Change, Facts, Store, chain};
 
 #[derive(Default)]
@@ -103,13 +103,6 @@ impl Cluster {
             quotas: self.quotas.in_namespace(namespace),
             gives_user: facts.is_some_and(|facts| facts.gives_user),
         }
-    }
-
-    /// Why the API server refused the last pod of the owner of this one; `None`: it took it.
-    pub fn refusal(&self, namespace: &str, pod: &ObjectMeta, now: Timestamp) -> Option<String> {
-        let refusals = self.refusals.in_namespace(namespace);
-        let refusal = refusals.iter().find(|refusal| refusal.concerns(pod, now))?;
-        Some(refusal.words.clone())
     }
 
     pub fn workload(&self, namespace: &str, workload: &Workload) -> Option<WorkloadFacts> {

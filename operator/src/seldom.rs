@@ -17,6 +17,10 @@ struct Said {
 }
 
 impl Seldom {
+    pub const fn new() -> Self {
+        Self(Mutex::new(Said { at: None, since: 0 }))
+    }
+
     /// `Some`: it is to be said now, and how often it was due since it was said last.
     pub fn due(&self) -> Option<u64> {
         let now = Instant::now();

@@ -14,6 +14,7 @@ use kube::core::{PartialObjectMeta, Selector, SelectorExt};
 use kube::{Resource, ResourceExt};
 
 use super::progress::{self, Progress};
+use super::refusals::Failure;
 use super::store::Facts;
 use crate::api::AppManifest;
 use crate::app::App;
@@ -257,6 +258,10 @@ pub struct WorkloadFacts {
     pub progress: Progress,
     /// A Deployment that takes no pod away before another is ready in its place.
     pub surges: bool,
+    /// How many pods it is to have.
+    pub pods: i32,
+    /// Of a Deployment whose pods are refused.
+    pub failure: Option<Box<Failure>>,
 }
 
 impl WorkloadFacts {
@@ -283,6 +288,8 @@ impl WorkloadFacts {
                 .and_then(|mut annotations| annotations.remove(names::ROLLOUT)),
             progress,
             surges: false,
+            pods: 0,
+            failure: None,
             workload,
         }
     }
@@ -305,7 +312,7 @@ pub struct StatefulSetFacts(pub WorkloadFacts);
 pub struct DaemonSetFacts(pub WorkloadFacts);
 
 macro_rules! workload {
-    ($facts:ident, $kind:ident, $surges:expr) => {
+    ($facts:ident, $kind:ident, $pods:expr, $surges:expr, $failure:expr) => {
         impl Facts for $facts {
             type Object = $kind;
 
@@ -313,9 +320,13 @@ macro_rules! workload {
                 let template = object.spec.as_ref().map(|spec| &spec.template);
                 let progress = Progress::from(&object);
                 let facts = WorkloadFacts::of(&object, WorkloadKind::$kind, template, progress);
+                let pods: fn(&$kind) -> Option<i32> = $pods;
                 let surges: fn(&$kind) -> bool = $surges;
+                let failure: fn(&$kind) -> Option<Failure> = $failure;
                 Some(Self(WorkloadFacts {
+                    pods: pods(&object).unwrap_or(1),
                     surges: surges(&object),
+                    failure: failure(&object).map(Box::new),
                     ..facts
                 }))
             }
@@ -333,9 +344,27 @@ macro_rules! workload {
     };
 }
 
-workload!(DeploymentFacts, Deployment, progress::surges);
-workload!(StatefulSetFacts, StatefulSet, |_| false);
-workload!(DaemonSetFacts, DaemonSet, |_| false);
+workload!(
+    DeploymentFacts,
+    Deployment,
+    |object| object.spec.as_ref()?.replicas,
+    progress::surges,
+    Failure::of
+);
+workload!(
+    StatefulSetFacts,
+    StatefulSet,
+    |object| object.spec.as_ref()?.replicas,
+    |_| false,
+    |_| None
+);
+workload!(
+    DaemonSetFacts,
+    DaemonSet,
+    |object| Some(object.status.as_ref()?.desired_number_scheduled),
+    |_| false,
+    |_| None
+);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NamespaceFacts {

@@ -1,15 +1,25 @@
-//! What the API server refused of workloads' pods after admission, as their owners tell in Events:
-//! every replica reads the same, and nobody has to remember.
+//! What the API server refused of workloads' pods after admission, as their owners tell in Events
+//! and conditions: every replica reads the same, and nobody has to remember.
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::store::Facts;
+use super::store::{Facts, Room};
 use crate::names;
 
 /// An owner tries again after a thousand seconds at the latest.
 const RECENT: SignedDuration = SignedDuration::from_mins(20);
+/// How far the clock of who writes Events may be before ours.
+const AHEAD: SignedDuration = SignedDuration::from_mins(1);
+/// Of names and uids in an Event: the API server looks at neither.
+const LONGEST: usize = 253;
+/// Whoever may write Events makes us keep them: the namespace that has most loses its oldest.
+const ROOM: Room = Room {
+    each: 64,
+    all: 4096,
+};
 /// Of the API server's words.
 const WORDS: usize = 400;
 /// What `kubectl rollout restart` writes into a template.
@@ -17,7 +27,8 @@ const RESTARTED: &str = "kubectl.kubernetes.io/restartedAt";
 /// In the annotation [`names::ROLLOUT`], before a time.
 const AFTER: &str = ".after-";
 /// Refusals that no gateway causes: what the pod needs is not there, or no longer.
-const OTHERS: [&str; 3] = [
+const OTHERS: [&str; 4] = [
+    "create Claim ",
     "error looking up service account",
     "because it is being terminated",
     "no PriorityClass with name",
@@ -26,43 +37,120 @@ const OTHERS: [&str; 3] = [
 /// The last of the owner's Events about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The uid of the ReplicaSet, StatefulSet or DaemonSet.
-    owner: String,
-    at: Timestamp,
+    owner: Maker,
+    pub(super) at: Timestamp,
     pub words: String,
+}
+
+/// A ReplicaSet, StatefulSet or DaemonSet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Maker {
+    kind: String,
+    name: String,
+    uid: String,
 }
 
 impl Facts for Refusal {
     type Object = Event;
+    const ROOM: Option<Room> = Some(ROOM);
 
     fn read(object: Event) -> Option<Self> {
         let words = judged(object.message.as_deref()?)?;
+        let owner = Maker::of_event(&object)?;
         let observed = object.series.and_then(|series| series.last_observed_time);
         let at = observed
             .map(|time| time.0)
             .or(object.last_timestamp.map(|time| time.0))
             .or(object.event_time.map(|time| time.0))?;
-        Some(Self {
-            owner: object.involved_object.uid?,
-            at,
-            words,
-        })
+        Some(Self { owner, at, words })
     }
 
     fn same_as(&self, other: &Self) -> bool {
         self == other
+    }
+
+    fn since(&self) -> Option<Timestamp> {
+        Some(self.at)
+    }
+}
+
+impl Maker {
+    /// Whom the Event is about, where its author is the controller of that kind.
+    fn of_event(event: &Event) -> Option<Self> {
+        let about = &event.involved_object;
+        let kind = about.kind.as_deref()?;
+        let author = match kind {
+            "ReplicaSet" => "replicaset-controller",
+            "StatefulSet" => "statefulset-controller",
+            "DaemonSet" => "daemonset-controller",
+            _ => return None,
+        };
+        let source = event.source.as_ref();
+        let component = source.and_then(|source| source.component.as_deref());
+        let reporting = event.reporting_component.as_deref();
+        let mut authors = [component, reporting]
+            .into_iter()
+            .flatten()
+            .filter(|name| !name.is_empty())
+            .peekable();
+        let theirs = authors.peek().is_some() && authors.all(|name| name == author);
+        let apps = about.api_version.as_deref()?.starts_with("apps/");
+        let (name, uid) = (about.name.clone()?, about.uid.clone()?);
+        let short = name.len() <= LONGEST && uid.len() <= LONGEST;
+        (theirs && apps && short).then(|| Self {
+            kind: kind.to_owned(),
+            name,
+            uid,
+        })
     }
 }
 
 impl Refusal {
     /// Whether it says something of a pod that its owner makes now.
     pub(super) fn concerns(&self, pod: &ObjectMeta, now: Timestamp) -> bool {
-        let mut owners = pod.owner_references.iter().flatten();
-        let owner = owners.find(|owner| owner.controller == Some(true));
-        owner.is_some_and(|owner| owner.uid == self.owner)
-            && now.duration_since(self.at) < RECENT
+        let age = now.duration_since(self.at);
+        maker(pod).is_some_and(|maker| {
+            (&maker.kind, &maker.name, &maker.uid)
+                == (&self.owner.kind, &self.owner.name, &self.owner.uid)
+        }) && (-AHEAD..RECENT).contains(&age)
             && since(pod).is_none_or(|since| self.at > since)
     }
+}
+
+/// A Deployment's condition ReplicaFailure while it holds: the API server refuses one of its
+/// ReplicaSets a pod, and no user of a namespace writes that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Since when; later refusals change neither this nor the words.
+    at: Option<Timestamp>,
+    /// The API server's, where it judged a pod.
+    words: Option<String>,
+}
+
+impl Failure {
+    pub(super) fn of(deployment: &Deployment) -> Option<Self> {
+        let conditions = &deployment.status.as_ref()?.conditions;
+        let failure = conditions.iter().flatten().find(|condition| {
+            condition.type_ == "ReplicaFailure"
+                && condition.status == "True"
+                && condition.reason.as_deref() == Some("FailedCreate")
+        })?;
+        Some(Self {
+            at: failure.last_transition_time.as_ref().map(|time| time.0),
+            words: failure.message.as_deref().and_then(judged),
+        })
+    }
+
+    /// What it says of a pod that the Deployment makes now.
+    pub(super) fn words(&self, pod: &ObjectMeta) -> Option<&str> {
+        let concerns = since(pod).is_none_or(|since| self.at.is_some_and(|at| at >= since));
+        self.words.as_deref().filter(|_| concerns)
+    }
+}
+
+pub(super) fn maker(pod: &ObjectMeta) -> Option<&OwnerReference> {
+    let mut owners = pod.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true))
 }
 
 /// The value of [`names::ROLLOUT`] that makes refusals of before count no more.
@@ -96,69 +184,4 @@ fn judged(message: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn refusal(message: &str, at: &str) -> Option<Refusal> {
-        let event = json!({
-            "metadata": {"name": "chat.1", "namespace": "a"}, "reason": "FailedCreate",
-            "involvedObject": {"kind": "StatefulSet", "name": "chat", "uid": "7"},
-            "message": message, "lastTimestamp": at,
-        });
-        Refusal::read(serde_json::from_value(event).unwrap())
-    }
-
-    fn pod(owner: &str, annotations: &serde_json::Value) -> ObjectMeta {
-        serde_json::from_value(json!({
-            "annotations": annotations,
-            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "chat", "uid": owner, "controller": true}],
-        }))
-        .unwrap()
-    }
-
-    #[test]
-    fn only_what_judges_a_pod_counts() {
-        let words = |message| Some(refusal(message, "2026-11-25T10:00:00Z")?.words);
-        let quota = "create Pod chat-0 in StatefulSet chat failed error: pods \"chat-0\" is forbidden: failed quota: q: must specify limits.cpu for: olares-ws-sidecar";
-        let told = "failed quota: q: must specify limits.cpu for: olares-ws-sidecar";
-        assert_eq!(words(quota).as_deref(), Some(told));
-        let invalid =
-            "Error creating: Pod \"chat-x\" is invalid: spec.containers[1]: Forbidden: no";
-        assert_eq!(
-            words(invalid).as_deref(),
-            Some("spec.containers[1]: Forbidden: no")
-        );
-        let policy = "Error creating: admission webhook \"k\" denied the request: no";
-        assert_eq!(words(policy).as_deref(), Some(policy));
-        for other in [
-            "Error creating: pods \"chat-\" is forbidden: error looking up service account a/b: not found",
-            "Error creating: Internal error occurred: failed calling webhook \"pods.ws.olares.com\"",
-        ] {
-            assert_eq!(words(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_counts_for_its_owner_until_the_template_is_another() {
-        let at = "2026-11-25T10:00:00Z";
-        let refusal = refusal("pods \"chat-0\" is forbidden: no", at).unwrap();
-        let at: Timestamp = at.parse().unwrap();
-        let soon = at + SignedDuration::from_secs(5);
-        let concerns =
-            |owner: &str, annotations, now| refusal.concerns(&pod(owner, &annotations), now);
-        assert!(concerns("7", json!({}), soon));
-        assert!(!concerns("8", json!({}), soon), "another's");
-        assert!(!concerns("7", json!({}), at + RECENT), "long ago");
-        let rolled = |time| json!({"ws.olares.com/rolled-for": anew("aaaa.1", time)});
-        assert!(concerns(
-            "7",
-            rolled(at - SignedDuration::from_secs(1)),
-            soon
-        ));
-        assert!(!concerns("7", rolled(soon), soon), "another attempt");
-        let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2026-11-25T12:00:04+02:00"});
-        assert!(!concerns("7", restarted, soon), "restarted by hand");
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use futures_util::StreamExt;
+use k8s_openapi::jiff::Timestamp;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Resource, ResourceExt};
@@ -14,9 +15,19 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch as latch;
 use tracing::warn;
 
+use crate::seldom::Seldom;
+
 /// Objects in one answer to a list. A page is held whole, twice, while it is read, and a tenant's
 /// object may be a megabyte and a half.
 const PAGE: u32 = 20;
+
+/// How many facts are kept of what strangers make.
+#[derive(Clone, Copy)]
+pub struct Room {
+    /// Of one namespace.
+    pub each: usize,
+    pub all: usize,
+}
 
 /// What is kept of an object.
 pub trait Facts: Sized + Send + Sync + 'static {
@@ -28,11 +39,19 @@ pub trait Facts: Sized + Send + Sync + 'static {
         + Sync
         + 'static;
 
+    /// `None`: as many as there are.
+    const ROOM: Option<Room> = None;
+
     /// `None`: nothing that concerns us.
     fn read(object: Self::Object) -> Option<Self>;
 
     /// No need to look at anything again because `other` became this.
     fn same_as(&self, other: &Self) -> bool;
+
+    /// Where there is room for so many, the oldest goes.
+    fn since(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// Readers see whole objects; the writer is [`Store::follow`], and who has just written an object
@@ -189,6 +208,14 @@ impl<T: Facts> Store<T> {
         let object: T::Object = serde_json::from_value(object).unwrap();
         let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
         self.put(&namespace, &name, T::read(object));
+        self.make_room(&namespace);
+    }
+
+    /// Nobody is told of what goes: it says nothing of what is now.
+    fn make_room(&self, namespace: &str) {
+        if let Some(room) = T::ROOM {
+            room.make(&mut self.write(), namespace);
+        }
     }
 
     /// Watches for ever; `on_change` is called for what differs, after the store has it.
@@ -210,9 +237,12 @@ impl<T: Facts> Store<T> {
                     let (namespace, name) = key(&object);
                     if let Some(facts) = T::read(object) {
                         listed
-                            .entry(namespace)
+                            .entry(namespace.clone())
                             .or_default()
                             .insert(name, Arc::new(facts));
+                    }
+                    if let Some(room) = T::ROOM {
+                        room.make(&mut listed, &namespace);
                     }
                     continue;
                 }
@@ -223,7 +253,9 @@ impl<T: Facts> Store<T> {
                 }
                 Ok(Event::Apply(object)) => {
                     let (namespace, name) = key(&object);
-                    vec![self.put(&namespace, &name, T::read(object))]
+                    let change = self.put(&namespace, &name, T::read(object));
+                    self.make_room(&namespace);
+                    vec![change]
                 }
                 Ok(Event::Delete(object)) => {
                     let (namespace, name) = key(&object);
@@ -239,6 +271,41 @@ impl<T: Facts> Store<T> {
                 on_change(change);
             }
         }
+    }
+}
+
+impl Room {
+    /// The namespace that has most pays for all.
+    fn make<T: Facts>(self, namespaces: &mut Namespaces<T>, namespace: &str) {
+        let over = |objects: &BTreeMap<String, Arc<T>>| objects.len() > self.each;
+        while namespaces.get(namespace).is_some_and(over) {
+            drop_oldest(namespaces, namespace);
+        }
+        while namespaces.values().map(BTreeMap::len).sum::<usize>() > self.all {
+            let fullest = namespaces.iter().max_by_key(|(_, objects)| objects.len());
+            let Some(fullest) = fullest.map(|(name, _)| name.clone()) else {
+                return;
+            };
+            drop_oldest(namespaces, &fullest);
+        }
+    }
+}
+
+fn drop_oldest<T: Facts>(namespaces: &mut Namespaces<T>, namespace: &str) {
+    static TOLD: Seldom = Seldom::new();
+    let Some(objects) = namespaces.get_mut(namespace) else {
+        return;
+    };
+    let oldest = objects.iter().min_by_key(|(_, object)| object.since());
+    if let Some(name) = oldest.map(|(name, _)| name.clone()) {
+        objects.remove(&name);
+    }
+    if objects.is_empty() {
+        namespaces.remove(namespace);
+    }
+    if let Some(times) = TOLD.due() {
+        let kind = T::Object::kind(&());
+        warn!(%kind, namespace, times, "more of them than are kept: the oldest are not looked at");
     }
 }
 

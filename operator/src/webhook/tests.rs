@@ -312,10 +312,30 @@ async fn whose_like_was_refused_is_let_in_without_the_gateway() {
     let server = Server::start().await;
     let refused = json!({
         "metadata": {"name": "chat.1", "namespace": "chat"}, "reason": "FailedCreate",
-        "involvedObject": {"uid": "1"}, "lastTimestamp": Timestamp::now().to_string(),
+        "involvedObject": {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chat-5d8f", "uid": "1"},
+        "source": {"component": "replicaset-controller"}, "lastTimestamp": Timestamp::now().to_string(),
         "message": "Error creating: pods \"chat-x\" is forbidden: no sidecars here",
     });
-    server.webhook.cluster.refusals.put_object(refused);
+    let cluster = &server.webhook.cluster;
+    cluster.refusals.put_object(refused);
+    let deployment = |conditions: &Json| {
+        json!({
+            "metadata": {"name": "chat", "namespace": "chat"},
+            "spec": {"selector": {}, "template": {}}, "status": {"conditions": conditions},
+        })
+    };
+    cluster.deployments.put_object(deployment(&json!([])));
+    let response = server.review(PODS, &review(&pod())).await;
+    assert!(
+        response.get("warnings").is_none(),
+        "anybody may write Events: {response}"
+    );
+    let failure = json!({
+        "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "any",
+    });
+    cluster
+        .deployments
+        .put_object(deployment(&json!([failure])));
     let response = server.review(PODS, &review(&pod())).await;
     let warning = response["warnings"][0].as_str().unwrap();
     assert!(

@@ -127,6 +127,8 @@ impl Case {
                     rollout: self.rollout.map(str::to_owned),
                     progress: self.progress,
                     surges: self.surges,
+                    pods: 1,
+                    failure: None,
                 },
                 pods: self.pods.into_iter().map(Arc::new).collect(),
                 wish: self.wish,
