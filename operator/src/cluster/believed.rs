@@ -66,7 +66,7 @@ mod tests {
     const FORBIDDEN: &str = "pods \"chat-5d8f-\" is forbidden: no";
 
     /// A pod that the workload makes now, and an Event of its owner.
-    fn told(kind: &str, event: bool, workload: Json) -> (Cluster, ObjectMeta) {
+    fn told(kind: &str, event: bool, workload: &Json) -> (Cluster, ObjectMeta) {
         let cluster = Cluster::default();
         let (owner, name, uid, author) = match kind {
             "Deployment" => ("ReplicaSet", "chat-5d8f", "7", "replicaset-controller"),
@@ -109,23 +109,23 @@ mod tests {
 
     #[test]
     fn a_deployments_condition_tells_where_its_events_are_gone() {
-        let told = told("Deployment", false, failing(FORBIDDEN));
+        let told = told("Deployment", false, &failing(FORBIDDEN));
         let words = told.0.refusal("a", &told.1, AT.parse().unwrap());
         assert_eq!(words.as_deref(), Some("no"));
         let other = "pods \"chat-\" is forbidden: error looking up service account a/b";
         assert!(!is_believed(&self::told(
             "Deployment",
             false,
-            failing(other)
+            &failing(other)
         )));
         let mut over = failing(FORBIDDEN);
         over["status"]["conditions"][0]["status"] = json!("False");
-        assert!(!is_believed(&self::told("Deployment", false, over)));
+        assert!(!is_believed(&self::told("Deployment", false, &over)));
     }
 
     #[test]
     fn a_condition_of_before_a_restart_counts_no_more() {
-        let (cluster, mut pod) = told("Deployment", false, failing(FORBIDDEN));
+        let (cluster, mut pod) = told("Deployment", false, &failing(FORBIDDEN));
         let restarted = |time: &str| {
             (
                 "kubectl.kubernetes.io/restartedAt".to_owned(),
@@ -137,7 +137,7 @@ mod tests {
         pod.annotations = Some([restarted("2026-11-25T09:00:01Z")].into());
         assert!(cluster.refusal("a", &pod, AT.parse().unwrap()).is_none());
         // The condition stays as it was while the refusals go on, and their Events are new.
-        let (cluster, mut pod) = told("Deployment", true, failing(FORBIDDEN));
+        let (cluster, mut pod) = told("Deployment", true, &failing(FORBIDDEN));
         pod.annotations = Some([restarted("2026-11-25T09:00:01Z")].into());
         assert!(cluster.refusal("a", &pod, AT.parse().unwrap()).is_some());
     }
@@ -146,21 +146,21 @@ mod tests {
     fn an_event_is_believed_where_the_workload_itself_bears_it_out() {
         let settled = || json!({"replicas": 1, "updatedReplicas": 1, "availableReplicas": 1});
         let healthy = json!({"status": settled()});
-        assert!(!is_believed(&told("Deployment", true, healthy.clone())));
+        assert!(!is_believed(&told("Deployment", true, &healthy)));
         assert!(is_believed(&told(
             "Deployment",
             true,
-            failing("gone wrong")
+            &failing("gone wrong")
         )));
         let paused = json!({"status": settled(), "paused": true});
         assert!(
-            is_believed(&told("Deployment", true, paused)),
+            is_believed(&told("Deployment", true, &paused)),
             "nobody keeps its condition"
         );
 
         let starting = json!({"status": {"replicas": 0}});
-        assert!(is_believed(&told("StatefulSet", true, starting)));
-        let lagging = told("StatefulSet", true, healthy);
+        assert!(is_believed(&told("StatefulSet", true, &starting)));
+        let lagging = told("StatefulSet", true, &healthy);
         assert!(
             is_believed(&lagging),
             "its pod is gone, whatever its status says"
@@ -175,7 +175,7 @@ mod tests {
     #[test]
     fn the_owner_has_to_be_there() {
         let starting = json!({"status": {"replicas": 0}});
-        let (cluster, pod) = told("StatefulSet", true, starting);
+        let (cluster, pod) = told("StatefulSet", true, &starting);
         let known = cluster.stateful_sets.get("a", "chat").unwrap();
         assert_eq!(known.as_ref().0.uid, "8");
         cluster.stateful_sets.put("a", "chat", None);
