@@ -210,7 +210,7 @@ fn serve(
         stop.clone(),
     );
     match &server.gateway.threads {
-        Some(threads) if entrance == Entrance::Clients && !of_the_pod => {
+        Some(threads) if entrance != Entrance::Operations && !of_the_pod => {
             connections.spawn_on(serving, &threads.newcomers);
         }
         _ => drop(connections.spawn(serving)),

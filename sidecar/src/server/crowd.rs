@@ -3,6 +3,7 @@
 //! many places pays for it.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,9 +32,12 @@ struct Members {
     next: u64,
     weight: usize,
     by_address: HashMap<IpAddr, Group>,
-    /// The last one goes first: it weighs most, and among equals it is there for longest.
-    order: BTreeSet<(usize, Reverse<u64>, IpAddr)>,
+    /// `None` while there is plenty of room: then nobody has to know.
+    order: Option<Order>,
 }
+
+/// The last one goes first: it weighs most, and among equals it is there for longest.
+type Order = BTreeSet<(usize, Reverse<u64>, IpAddr)>;
 
 #[derive(Debug, Default)]
 struct Group {
@@ -129,8 +133,11 @@ impl Members {
     /// Turns out whoever has to go until all the others weigh no more than this.
     fn make_room(&mut self, limit: usize) -> usize {
         let mut gone = 0;
+        if self.weight <= limit / 2 {
+            self.order = None;
+        }
         while self.weight > limit {
-            let Some((_, _, address)) = self.order.last().copied() else {
+            let Some((_, _, address)) = self.order().last().copied() else {
                 break;
             };
             self.change(address, |group| {
@@ -144,22 +151,31 @@ impl Members {
         gone
     }
 
+    fn order(&mut self) -> &Order {
+        let groups = self.by_address.iter();
+        let keys = groups.filter_map(|(address, group)| group.key(*address));
+        self.order.get_or_insert_with(|| keys.collect())
+    }
+
     /// Changes an address' group, and everything that follows from it.
     fn change(&mut self, address: IpAddr, change: impl FnOnce(&mut Group)) {
-        let group = self.by_address.entry(address).or_default();
-        if let Some(key) = group.key(address) {
-            self.order.remove(&key);
+        let mut group = match self.by_address.entry(address) {
+            Entry::Occupied(group) => group,
+            Entry::Vacant(place) => place.insert_entry(Group::default()),
+        };
+        let before = group.get().key(address);
+        self.weight -= group.get().weight;
+        change(group.get_mut());
+        self.weight += group.get().weight;
+        let now = group.get().key(address);
+        if now.is_none() {
+            group.remove();
         }
-        self.weight -= group.weight;
-        change(group);
-        self.weight += group.weight;
-        match group.key(address) {
-            Some(key) => {
-                self.order.insert(key);
+        if let Some(order) = &mut self.order {
+            if let Some(key) = before {
+                order.remove(&key);
             }
-            None => {
-                self.by_address.remove(&address);
-            }
+            order.extend(now);
         }
     }
 }
@@ -229,7 +245,8 @@ mod tests {
         assert!(!is_out(&stays));
         drop(stays);
         let members = crowd.lock();
-        assert!(members.weight == 0 && members.by_address.is_empty() && members.order.is_empty());
+        assert!(members.weight == 0 && members.by_address.is_empty());
+        assert!(members.order.as_ref().is_none_or(BTreeSet::is_empty));
     }
 
     #[test]
