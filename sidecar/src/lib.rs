@@ -31,6 +31,7 @@ pub mod fuzzing;
 
 mod app_pool;
 mod ask;
+mod client_address;
 mod connect;
 mod dev;
 mod echo;
@@ -42,10 +43,9 @@ mod listen;
 mod logging;
 mod memory;
 mod ops;
+mod proxy;
 mod read_buffer;
 mod recover;
-
-mod proxy;
 mod run;
 mod seldom;
 mod server;

@@ -67,16 +67,31 @@ pub fn trusts(settings: &Identity, peer: SocketAddr, headers: &HeaderMap) -> boo
     is_the_pod(ip) && !headers.keys().any(from_a_proxy)
 }
 
+/// Whether the peer is known to be no proxy. While none is listed, any peer may be one; and what
+/// comes from within the pod, a mesh's sidecar may have brought in.
+pub fn is_no_proxy(settings: &Identity, peer: SocketAddr, trusted: bool) -> bool {
+    /// The IPv6 form of the 127.0.0.6 that Istio and Kuma bring strangers in from.
+    const MESH: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 6);
+    let listed = settings.trusted_proxies.as_ref();
+    let peer = peer.ip().to_canonical();
+    listed.is_some_and(|proxies| !proxies.is_empty())
+        && !trusted
+        && !peer.is_loopback()
+        && peer != MESH
+}
+
 /// Leaves nothing in the headers that a stranger may have made up: identity headers of a peer
-/// that is not trusted, and, whoever the peer is, other spellings of these and of what proxies
-/// say. Of a repeated identity header the last stays: an edge that appends has the last word.
-pub fn filter(headers: &mut HeaderMap, settings: &Identity, trusted: bool) {
+/// that is not trusted, what proxies say where the peer is none, and, whoever the peer is, other
+/// spellings of both. Of a repeated identity header the last stays: an edge that appends has the
+/// last word.
+pub fn filter(headers: &mut HeaderMap, settings: &Identity, peer: SocketAddr, trusted: bool) {
+    let no_proxy = is_no_proxy(settings, peer, trusted);
     let made_up = |name: &&HeaderName| {
         if names_users(settings, name) {
-            !trusted
-        } else {
-            may_pass_for_another(settings, name.as_str())
+            return !trusted;
         }
+        let name = name.as_str();
+        may_pass_for_another(settings, name) || (no_proxy && is_a_proxys_alone(name))
     };
     let made_up: Vec<HeaderName> = headers.keys().filter(made_up).cloned().collect();
     for name in made_up {
@@ -95,6 +110,11 @@ pub fn filter(headers: &mut HeaderMap, settings: &Identity, trusted: bool) {
 /// Whether a header says who asks, or through whom, in any spelling.
 pub fn is_about_the_client(settings: &Identity, name: &str) -> bool {
     tells_of_a_proxy(name) || is_like_identity(settings, name)
+}
+
+/// What any client of HTTP may send too stays: a loop is found by `Via` and `CDN-Loop` (RFC 8586).
+fn is_a_proxys_alone(name: &str) -> bool {
+    tells_of_a_proxy(name) && !matches!(name, "via" | "cdn-loop")
 }
 
 fn names_users(settings: &Identity, name: &HeaderName) -> bool {
@@ -124,6 +144,8 @@ fn alike(one: &str, other: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 1);
 
     fn headers(all: &[(&str, &str)]) -> HeaderMap {
         let all = all.iter().map(|(name, value)| {
@@ -229,7 +251,7 @@ mod tests {
         ];
         let left = |trusted| {
             let mut headers = headers(&sent);
-            filter(&mut headers, &Identity::default(), trusted);
+            filter(&mut headers, &Identity::default(), CLIENT, trusted);
             let mut left: Vec<_> = headers
                 .keys()
                 .map(|name| name.as_str().to_owned())
@@ -243,9 +265,46 @@ mod tests {
     }
 
     #[test]
+    fn where_the_proxies_are_listed_nobody_else_speaks_as_one() {
+        let said = [
+            ("cdn-loop", "other"),
+            ("forwarded", "for=192.0.2.1"),
+            ("true-client-ip", "192.0.2.1"),
+            ("via", "1.1 other"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-real-ip", "192.0.2.1"),
+        ];
+        let left = |proxies: Option<&[&str]>, peer: &str, trusted| {
+            let network = |net: &&str| net.parse().unwrap();
+            let settings = Identity {
+                trusted_proxies: proxies.map(|all| all.iter().map(network).collect()),
+                ..Identity::default()
+            };
+            let mut headers = headers(&said);
+            let peer = SocketAddr::new(peer.parse().unwrap(), 1);
+            filter(&mut headers, &settings, peer, trusted);
+            let mut left: Vec<_> = headers.keys().map(ToString::to_string).collect();
+            left.sort();
+            left
+        };
+        let listed = Some(&["10.0.0.0/8"][..]);
+        let all = said.map(|(name, _)| name);
+        assert_eq!(left(listed, "192.0.2.1", false), ["cdn-loop", "via"]);
+        assert_eq!(left(listed, "10.0.0.1", true), all);
+        // Nobody said who the proxies are: the operator lists none before a mesh.
+        for none in [None, Some(&[][..])] {
+            assert_eq!(left(none, "192.0.2.1", false), all);
+        }
+        for mesh in ["127.0.0.1", "127.0.0.6", "::1", "::6", "::ffff:127.0.0.6"] {
+            assert_eq!(left(listed, mesh, false), all, "{mesh}");
+        }
+    }
+
+    #[test]
     fn the_last_of_repeated_names_counts() {
         let mut all = headers(&[("x-bfl-user", "admin"), ("x-bfl-user", "ann")]);
-        filter(&mut all, &Identity::default(), true);
+        filter(&mut all, &Identity::default(), CLIENT, true);
         let values: Vec<_> = all.get_all("x-bfl-user").iter().collect();
         assert_eq!(values, ["ann"]);
     }

@@ -1,6 +1,5 @@
 //! From a request for the WebSocket path to a running session, or to a refusal that says why.
 
-mod address;
 pub mod hook;
 pub mod identify;
 pub mod jwt;
@@ -30,7 +29,7 @@ use crate::reply::{Reply, error};
 use crate::server::RequestStream;
 use crate::session::{Placed, Session};
 use crate::throttle::Throttle;
-use crate::{trust, ws};
+use crate::{client_address, trust, ws};
 use jwt::{Claimed, Refusal};
 
 /// Lets clients in.
@@ -102,10 +101,12 @@ impl Door {
         self.check_open()?;
         let settings = &self.gateway.settings.identity;
         let trusted = trust::trusts(settings, peer, request.headers());
-        trust::filter(request.headers_mut(), settings, trusted);
+        trust::filter(request.headers_mut(), settings, peer, trusted);
         self.check_origin(request, trusted)?;
         let trusted = self.gateway.settings.identity.trusted_proxies.as_deref();
-        let address = address::client(peer, request.headers(), trusted.unwrap_or_default());
+        let forwarded = request.headers().get_all("x-forwarded-for").iter();
+        let forwarded = forwarded.map(HeaderValue::as_bytes);
+        let address = client_address::of(peer, forwarded, trusted.unwrap_or_default());
         self.check_rate(address)?;
         let place = self.place()?;
         let claimed = self.verify(request).await?;

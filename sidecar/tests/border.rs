@@ -6,10 +6,11 @@
 
 mod support;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use support::elsewhere::ADDRESS;
 use support::reverse::Nginx;
-use support::{Answer, App, Client, Gateway, Launch, Raw, http};
+use support::{Answer, App, Client, Gateway, Launch, Raw, elsewhere, http};
 
 /// The app's pages are on the port that gets the callbacks.
 fn in_front_of(app: &App) -> Launch {
@@ -259,6 +260,60 @@ async fn a_trusted_proxys_client_has_no_other_spelling_either() {
     let (_client, open) = Client::open_with(&gateway, &mut app, "/ws", &headers).await;
     assert_eq!(open["user_name"], "ann");
     assert_eq!(open["request"]["headers"].get("x_bfl_user"), None);
+}
+
+/// Where the proxies are listed a stranger is none, as at the edge of nginx, Envoy and Traefik.
+#[tokio::test]
+async fn nobody_but_a_listed_proxy_speaks_for_others() {
+    const SAID: [(&str, &str); 8] = [
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", "evil.example"),
+        ("X-Forwarded-Port", "443"),
+        ("X_Forwarded_Proto", "https"),
+        ("Forwarded", "for=6.6.6.6;proto=https"),
+        ("True-Client-IP", "6.6.6.6"),
+        ("X-Forwarded-For", "6.6.6.6"),
+        ("X-Real-IP", "6.6.6.6"),
+    ];
+    if !elsewhere::inside("nobody_but_a_listed_proxy_speaks_for_others") {
+        return;
+    }
+    let mut app = App::start().await;
+    // The page's header, and the same in the open callback's `request`.
+    let mut seen = async |trusted: Option<&str>, name: &str| {
+        let said = SAID.iter().find(|(said, _)| *said == name).unwrap();
+        let launch = match trusted {
+            Some(proxies) => in_front_of(&app).set("identity.trustedProxies", proxies),
+            None => in_front_of(&app),
+        };
+        let gateway = launch.start().await;
+        let clients = SocketAddr::new(ADDRESS, gateway.clients.port());
+        http::call(clients, "GET", "/page", &SAID, b"").await;
+        let page = app.next().await.header(name).map(str::to_owned);
+        let _client = Client::to(clients, "/ws", &SAID).await;
+        let open = app.next_of("open").await.json();
+        let open = open["request"]["headers"].get(name.to_lowercase());
+        let open = open.map(|value| value.as_str().unwrap().to_owned());
+        let sent = said.1.to_owned();
+        (page, open, sent)
+    };
+    let address = ADDRESS.to_string();
+    for (name, _) in SAID {
+        let (page, open, _) = seen(Some("10.0.0.0/8"), name).await;
+        // The page is told whose request it is.
+        let ours = matches!(name, "X-Forwarded-For" | "X-Real-IP").then(|| address.clone());
+        assert_eq!((page, open), (ours, None), "{name}");
+        // While none is listed, any peer may be a proxy whose word the app needs.
+        for trusted in [Some(address.as_str()), Some("[]"), None] {
+            let (page, open, sent) = seen(trusted, name).await;
+            let expected = match name {
+                "X_Forwarded_Proto" => (None, None),
+                "X-Forwarded-For" => (Some(format!("{sent}, {address}")), Some(sent)),
+                _ => (Some(sent.clone()), Some(sent)),
+            };
+            assert_eq!((page, open), expected, "{trusted:?} {name}");
+        }
+    }
 }
 
 /// nginx passes the client's `Connection` on, as its documentation shows for WebSockets.

@@ -336,6 +336,61 @@ async fn streams_of_the_app_keep_nobody_out() {
     assert_eq!(sockets[0].frame().await.unwrap().0, raw::PONG);
 }
 
+/// A proxy's clients have places of their own, so that one of them does not send away another.
+#[tokio::test]
+async fn behind_a_listed_proxy_whoever_takes_many_places_pays() {
+    let app = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = in_front_of(&app)
+        .set("identity.trustedProxies", "127.0.0.1")
+        .set("limits.requests", "10")
+        .start()
+        .await;
+    let mut held = Vec::new();
+    let clients = ["198.51.100.7"; 1].into_iter().chain(["203.0.113.9"; 24]);
+    for client in clients {
+        let mut raw = Raw::dial(gateway.clients).await;
+        let headers = [("Host", "a"), ("X-Forwarded-For", client)];
+        raw.send(&http::request("GET", "/events", &headers, b""))
+            .await;
+        let app = asked(&app).await;
+        held.push((raw, app));
+    }
+    let went = async || {
+        let open: Vec<_> = held.iter().map(|(client, _)| client.is_open()).collect();
+        (open.iter().filter(|open| **open).count() == 10).then_some(open)
+    };
+    let open = eventually("places to be taken from others", went).await;
+    assert!(open[0], "it was there before, and holds one place");
+    assert!(open[16..].iter().all(|open| *open), "{open:?}");
+}
+
+/// The same once a PROXY protocol header has named the client.
+#[tokio::test]
+async fn half_open_sockets_count_for_whom_the_proxy_protocol_names() {
+    let app = App::start().await;
+    let gateway = Launch::for_app(&app)
+        .set("identity.trustedProxies", "127.0.0.1")
+        .set("identity.proxyProtocol", "true")
+        .set("limits.handshake", "60s")
+        .start()
+        .await;
+    let half_open = async |client: &str| {
+        let header = format!("PROXY TCP4 {client} 192.0.2.1 1 443\r\n");
+        let mut raw = Raw::dial(gateway.clients).await;
+        raw.send_what_goes(&[header.as_bytes(), HALF].concat())
+            .await;
+        raw
+    };
+    let early = half_open("198.51.100.7").await;
+    let mut held = Vec::new();
+    for _ in 0..MANY {
+        held.push(half_open("203.0.113.9").await);
+    }
+    let went = async || (open(&held) <= 4096).then_some(());
+    eventually("the oldest of them to go", went).await;
+    assert!(early.is_open(), "it was there before, and holds one place");
+}
+
 /// One address opens connections without pause; others still get in.
 #[tokio::test]
 async fn connection_churn_of_one_address_keeps_nobody_out() {

@@ -20,7 +20,7 @@ pub struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BodyError {
-    #[error("the body is not a JSON object: {0}")]
+    #[error("the body: expected a JSON object, found {0}")]
     NotAnObject(String),
     #[error("{field} is missing")]
     Missing { field: &'static str },
@@ -53,9 +53,9 @@ impl<'a> Fields<'a> {
         // RFC 8259 §8.1 lets a reader skip a byte order mark, which PHP and .NET like to write.
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         let foreign = match body {
-            [0x1f, 0x8b, ..] => Some("it is gzip; send it as it is"),
+            [0x1f, 0x8b, ..] => Some("gzip; send it as it is"),
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..] => {
-                Some("it is UTF-16; send UTF-8")
+                Some("UTF-16; send UTF-8")
             }
             _ => None,
         };
@@ -65,8 +65,9 @@ impl<'a> Fields<'a> {
         serde_json::from_slice(body).map(Self).map_err(|error| {
             BodyError::NotAnObject(match error.classify() {
                 // serde would quote the value, and this may be logged.
-                Category::Data => "it is of another type".to_owned(),
-                _ => error.to_string(),
+                Category::Data => kind(body).to_owned(),
+                _ if body.trim_ascii().is_empty() => "nothing".to_owned(),
+                _ => format!("what is no JSON ({error})"),
             })
         })
     }
@@ -169,6 +170,17 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What a JSON document is that is no object.
+fn kind(document: &[u8]) -> &'static str {
+    match document.trim_ascii_start().first() {
+        Some(b'[') => "a list",
+        Some(b'"') => "a text",
+        Some(b't' | b'f') => "true or false",
+        Some(b'n') => "null",
+        _ => "a number",
+    }
+}
+
 fn is_no_key(key: &str, known: impl Iterator<Item = &'static str> + Clone) -> String {
     let other = OTHERS
         .iter()
@@ -236,9 +248,28 @@ mod tests {
         let error = |body: &[u8]| Fields::parse(body).err().map(|error| error.to_string());
         assert_eq!(error(b"\xef\xbb\xbf{}"), None);
         let words = |body| error(body).unwrap_or_default();
-        assert!(words(b"\x1f\x8b\x08").ends_with("it is gzip; send it as it is"));
-        assert!(words(b"\xff\xfe{\0").ends_with("it is UTF-16; send UTF-8"));
-        assert!(words(b"{\0}\0").ends_with("it is UTF-16; send UTF-8"));
+        assert!(words(b"\x1f\x8b\x08").ends_with("found gzip; send it as it is"));
+        assert!(words(b"\xff\xfe{\0").ends_with("found UTF-16; send UTF-8"));
+        assert!(words(b"{\0}\0").ends_with("found UTF-16; send UTF-8"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_named() {
+        for (body, found) in [
+            ("[1]", "a list"),
+            (" \"a\"", "a text"),
+            ("7", "a number"),
+            ("true", "true or false"),
+            ("null", "null"),
+            (" ", "nothing"),
+        ] {
+            let error = Fields::parse(body.as_bytes()).err().unwrap().to_string();
+            let expected = format!("the body: expected a JSON object, found {found}");
+            assert_eq!(error, expected);
+        }
+        let error = Fields::parse(b"{\"a\":").err().unwrap().to_string();
+        let expected = "the body: expected a JSON object, found what is no JSON (EOF";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -68,19 +68,22 @@ pub fn parse(body: &[u8], namespaces: Namespaces) -> Result<Actions, BodyError> 
         actions.replies.push(Message::text(&frame));
         actions.failed = true;
     }
-    let within = |field| {
-        move |source| BodyError::In {
-            field,
-            source: Box::new(source),
+    let within = |field, allowed| {
+        move |source| match source {
+            BodyError::NotAnObject(_) => BodyError::Wrong { field, allowed },
+            source => BodyError::In {
+                field,
+                source: Box::new(source),
+            },
         }
     };
     if let Some(raw) = fields.raw("broadcast") {
         let broadcast = broadcast(raw.get().as_bytes(), namespaces);
-        actions.broadcast = Some(broadcast.map_err(within("broadcast"))?);
+        actions.broadcast = Some(broadcast.map_err(within("broadcast", "an object with payload"))?);
     }
     if let Some(raw) = fields.raw("close") {
         let close = close(raw.get().as_bytes());
-        actions.close = Some(close.map_err(within("close"))?);
+        actions.close = Some(close.map_err(within("close", "an object with code and reason"))?);
     }
     Ok(actions)
 }
@@ -145,7 +148,11 @@ mod tests {
             (r#"{"close":{"code":1005}}"#, "close: code: expected"),
             (
                 r#"{"reply":1,"close":4001}"#,
-                "close: the body is not a JSON object",
+                "close: expected an object with code and reason",
+            ),
+            (
+                r#"{"broadcast":"all"}"#,
+                "broadcast: expected an object with payload",
             ),
             (
                 r#"{"replyy":1}"#,

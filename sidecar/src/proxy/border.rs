@@ -82,13 +82,22 @@ impl Border {
     /// What the app may see of a request's headers.
     pub(super) fn clean(&self, headers: &mut HeaderMap, peer: SocketAddr) {
         let trusted = trust::trusts(&self.identity, peer, headers);
-        trust::filter(headers, &self.identity, trusted);
+        trust::filter(headers, &self.identity, peer, trusted);
         hop_by_hop::remove(headers, |name| {
             hop_by_hop::is_end_to_end(name)
                 || trust::is_about_the_client(&self.identity, name.as_str())
         });
         append_forwarded_for(headers, peer);
+        if trust::is_no_proxy(&self.identity, peer, trusted)
+            && let Ok(peer) = HeaderValue::from_str(&address(peer))
+        {
+            headers.insert("x-real-ip", peer);
+        }
     }
+}
+
+fn address(peer: SocketAddr) -> String {
+    peer.ip().to_canonical().to_string()
 }
 
 /// As nginx' `$proxy_add_x_forwarded_for`: what is left of the peer's address is its own word, so
@@ -100,7 +109,7 @@ fn append_forwarded_for(headers: &mut HeaderMap, peer: SocketAddr) {
         list.extend_from_slice(before.as_bytes());
         list.extend_from_slice(b", ");
     }
-    list.extend_from_slice(peer.ip().to_canonical().to_string().as_bytes());
+    list.extend_from_slice(address(peer).as_bytes());
     if let Ok(list) = HeaderValue::from_bytes(&list) {
         headers.insert(NAME, list);
     }

@@ -118,14 +118,19 @@ impl Connection {
         }
     }
 
-    async fn first(&mut self, newcomer: Seat) -> Next {
+    async fn first(&mut self, mut newcomer: Seat) -> Next {
         // Fails only on a socket that is gone.
         let _ = self.stream.set_nodelay(true);
         let handshake = self.port.limits().handshake;
-        if self.port.takes_proxy_protocol(self.peer)
-            && let Some(end) = self.take_proxy_header(&newcomer, handshake).await
-        {
-            return end;
+        if self.port.takes_proxy_protocol(self.peer) {
+            let balancer = self.peer;
+            if let Some(end) = self.take_proxy_header(&newcomer, handshake).await {
+                return end;
+            }
+            if self.peer != balancer {
+                drop(newcomer);
+                newcomer = self.port.newcomer(self.peer);
+            }
         }
         self.next(&newcomer, handshake, self.port.upstream().is_some())
             .await
@@ -255,7 +260,7 @@ impl Connection {
             http1,
             stop,
         } = self;
-        let seat = Arc::new(port.with_a_request(peer));
+        let seat = Arc::new(port.with_this_request(&head, peer));
         let asked = Asked {
             peer,
             head: head.bytes.len(),

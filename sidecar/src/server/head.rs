@@ -4,11 +4,14 @@
 //! hyper's server would answer without a word what it cannot read, takes line ends that it should
 //! not, and knows no deadline for a head that has begun apart from that for one that has not.
 
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 
 use http::{StatusCode, Uri};
+use ipnet::IpNet;
 
 use super::body::Body;
+use crate::client_address;
 use crate::metrics::RefusalReason;
 
 #[derive(Debug)]
@@ -80,6 +83,15 @@ impl Head {
         check_host(&request)?;
         let body = body(&request)?;
         Ok(Self { bytes, lines, body })
+    }
+
+    /// Whose request it is, where the peer is a trusted proxy.
+    pub(super) fn client(&self, peer: SocketAddr, trusted: &[IpNet]) -> IpAddr {
+        let mut headers = vec![httparse::EMPTY_HEADER; self.lines];
+        let mut request = httparse::Request::new(&mut headers);
+        // What was read before can be read again.
+        let _ = request.parse(&self.bytes);
+        client_address::of(peer, named(&request, "x-forwarded-for"), trusted)
     }
 }
 
@@ -180,7 +192,7 @@ fn body(request: &httparse::Request<'_, '_>) -> Result<Body, Refusal> {
 fn named<'a>(
     request: &'a httparse::Request<'_, '_>,
     name: &'static str,
-) -> impl Iterator<Item = &'a [u8]> {
+) -> impl DoubleEndedIterator<Item = &'a [u8]> {
     request
         .headers
         .iter()

@@ -1,16 +1,17 @@
 //! What the connections of one listener share: their crowds, and the limits that hold for it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Response;
+use ipnet::IpNet;
 use stanza::settings::Limits;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::crowd::{Crowd, Seat};
-use super::head::{self, Refusal};
+use super::head::{self, Head, Refusal};
 use super::http1::Http1;
 use super::{Asked, Entrance, Request, Server};
 use crate::budget::{Charge, Way};
@@ -103,12 +104,18 @@ impl Port {
 
     /// Whether the peer may say for whom it speaks before the first request.
     pub(super) fn takes_proxy_protocol(&self, peer: SocketAddr) -> bool {
-        let identity = &self.server.gateway.settings.identity;
+        self.server.gateway.settings.identity.proxy_protocol && self.is_trusted_proxy(peer)
+    }
+
+    fn is_trusted_proxy(&self, peer: SocketAddr) -> bool {
         let ip = peer.ip().to_canonical();
-        let mut proxies = identity.trusted_proxies.iter().flatten();
         self.entrance == Entrance::Clients
-            && identity.proxy_protocol
-            && proxies.any(|net| net.contains(&ip))
+            && self.trusted_proxies().iter().any(|net| net.contains(&ip))
+    }
+
+    fn trusted_proxies(&self) -> &[IpNet] {
+        let identity = &self.server.gateway.settings.identity;
+        identity.trusted_proxies.as_deref().unwrap_or_default()
     }
 
     /// A head that is longer than one of ours may be counts among what waits for the app.
@@ -127,15 +134,24 @@ impl Port {
     }
 
     pub(super) fn newcomer(&self, peer: SocketAddr) -> Seat {
-        self.seat(&self.newcomers, peer)
+        self.seat(&self.newcomers, peer.ip(), peer)
     }
 
     pub(super) fn with_a_request(&self, peer: SocketAddr) -> Seat {
-        self.seat(&self.requests, peer)
+        self.seat(&self.requests, peer.ip(), peer)
+    }
+
+    /// The same where it is known whose request a proxy brings: its client's, who pays for it.
+    pub(super) fn with_this_request(&self, head: &Head, peer: SocketAddr) -> Seat {
+        if !self.is_trusted_proxy(peer) {
+            return self.with_a_request(peer);
+        }
+        let client = head.client(peer, self.trusted_proxies());
+        self.seat(&self.requests, client, peer)
     }
 
     pub(super) fn between_requests(&self, peer: SocketAddr) -> Seat {
-        self.seat(&self.idle, peer)
+        self.seat(&self.idle, peer.ip(), peer)
     }
 
     /// What served a request waits for the next one, if there is a place for it.
@@ -146,8 +162,8 @@ impl Port {
         Some(http1)
     }
 
-    fn seat(&self, crowd: &Arc<Crowd>, peer: SocketAddr) -> Seat {
-        let (seat, gone) = crowd.enter(peer.ip());
+    fn seat(&self, crowd: &Arc<Crowd>, of: IpAddr, peer: SocketAddr) -> Seat {
+        let (seat, gone) = crowd.enter(of);
         self.turned_out(gone, peer);
         seat
     }

@@ -2,22 +2,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
 use ipnet::IpNet;
 
 /// The peer's; where that is a trusted proxy, the last of `X-Forwarded-For` that is none. A proxy
 /// that names nobody stands for all of its clients.
-pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(crate) fn of<'a>(
+    peer: SocketAddr,
+    forwarded_for: impl DoubleEndedIterator<Item = &'a [u8]>,
+    trusted: &[IpNet],
+) -> IpAddr {
     let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
     let peer = peer.ip().to_canonical();
     if !is_trusted(&peer) {
         return peer;
     }
-    let mut named = headers
-        .get_all("x-forwarded-for")
-        .iter()
+    let mut named = forwarded_for
         .rev()
-        .flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','))
+        .flat_map(|value| value.rsplit(|byte| *byte == b','))
         .map_while(|entry| parse(entry.trim_ascii()))
         .map(|address| address.to_canonical());
     named.find(|address| !is_trusted(address)).unwrap_or(peer)
@@ -37,14 +38,13 @@ mod tests {
 
     #[track_caller]
     fn check(peer: &str, forwarded: &[&str], client_is: &str) {
-        let mut headers = HeaderMap::new();
-        for value in forwarded {
-            let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
-            headers.append("x-forwarded-for", value);
-        }
         let trusted = ["10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap());
         let peer = SocketAddr::new(peer.parse().unwrap(), 1);
-        let found = client(peer, &headers, &trusted);
+        let found = of(
+            peer,
+            forwarded.iter().map(|value| value.as_bytes()),
+            &trusted,
+        );
         assert_eq!(found.to_string(), client_is, "{peer} {forwarded:?}");
     }
 
