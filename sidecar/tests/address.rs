@@ -52,6 +52,9 @@ async fn the_last_that_a_trusted_proxy_names() {
         ("X-Real-IP", "6.6.6.6"),
     ];
     assert_eq!(heard(&gateway, &mut app, &named).await, ["203.0.113.9"; 4]);
+    // Nothing tells whether it is the proxy's, or its client's own.
+    let named = [("Forwarded", "for=203.0.113.9")];
+    assert_eq!(heard(&gateway, &mut app, &named).await, ["127.0.0.1"; 4]);
     let named = [("X-Forwarded-For", "2001:db8::9")];
     assert_eq!(heard(&gateway, &mut app, &named).await, ["2001:db8::9"; 4]);
 }

@@ -278,10 +278,10 @@ async fn nobody_but_a_listed_proxy_speaks_for_others() {
     if !elsewhere::inside("nobody_but_a_listed_proxy_speaks_for_others") {
         return;
     }
-    let mut app = App::start().await;
     // The page's header, and the same in the open callback's `request`.
-    let mut seen = async |trusted: Option<&str>, name: &str| {
+    let seen = async |trusted: Option<&str>, name: &str| {
         let said = SAID.iter().find(|(said, _)| *said == name).unwrap();
+        let mut app = App::start().await;
         let launch = match trusted {
             Some(proxies) => in_front_of(&app).set("identity.trustedProxies", proxies),
             None => in_front_of(&app),
