@@ -64,8 +64,8 @@ reasons! {
     /// The pod has no owner, so nothing would bring it back with another gateway later.
     /// Create it through a Deployment, StatefulSet or DaemonSet.
     BarePod = "bare-pod", Warning;
-    /// The pod's owner is no Deployment, StatefulSet or DaemonSet of apps/v1; we cannot roll it. New
-    /// pods of a ReplicaSet without a Deployment (Argo Rollouts) get the gateway all the same.
+    /// The pod's owner is no Deployment, StatefulSet, DaemonSet or ReplicaSet of apps/v1, so it gets no
+    /// gateway: we could not replace it later.
     OtherOwner = "other-owner", Warning;
     /// The pod shares the node's network: the gateway's ports would be open on the node.
     HostNetwork = "host-network", Warning;
@@ -154,6 +154,10 @@ reasons! {
     /// Pods run another gateway image than new ones get. Nothing is restarted for that by itself:
     /// `ws-operator roll` does it, one workload after the other.
     RollOutdated = "roll-outdated", Quiet;
+    /// Pods without the gateway, or with settings of before, that nothing of ours restarts: a ReplicaSet
+    /// without a Deployment made them (Argo Rollouts, Spinnaker). Delete the pods that the message
+    /// names, and their owner makes them anew with the gateway.
+    ReplaceByHand = "replace-by-hand", Warning;
     /// A restart is under way.
     Rolling = "rolling", Quiet;
     /// A restart is due, but the stanza says `rollout: notify`. Restart the workload when it suits.

@@ -224,7 +224,7 @@ async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Er
             Reason::ServiceNameTaken,
             format!("a Service {name} is there that is not ours"),
         ),
-        Route::Service(Companion::Kept) => routed(&name),
+        Route::Service(Companion::Kept) => routed(plan, &name),
         Route::Service(Companion::Apply(service)) => {
             let params = PatchParams::apply(names::MANAGER).force();
             services
@@ -234,16 +234,17 @@ async fn apply_route(controller: &Controller, plan: &Plan) -> Result<Verdict, Er
                     name: name.clone(),
                     source,
                 })?;
-            routed(&name)
+            routed(plan, &name)
         }
     })
 }
 
-fn routed(name: &str) -> Verdict {
-    Verdict::new(
-        Reason::ServiceApplied,
-        format!("the Service {name} leads to the gateway"),
-    )
+fn routed(plan: &Plan, name: &str) -> Verdict {
+    let mut message = format!("the Service {name} leads to the gateway");
+    if plan.lags {
+        message += " of pods that the entrance no longer selects, until one that it selects is ready with the gateway";
+    }
+    Verdict::new(Reason::ServiceApplied, message)
 }
 
 fn fronted(plan: &Plan, port: i32) -> Verdict {

@@ -67,7 +67,7 @@ pub(super) fn dereference(cluster: &Cluster, id: &AppId) -> Observed {
             _ => {}
         }
     }
-    let members = cluster
+    let members: Vec<Member> = cluster
         .workloads(namespace)
         .into_iter()
         .filter(|facts| names.contains(&facts.workload) || concerned(&facts.shape))
@@ -76,6 +76,9 @@ pub(super) fn dereference(cluster: &Cluster, id: &AppId) -> Observed {
             workload,
         })
         .collect();
+    // Their Deployment is not there: deleted without them, or another's of the same name.
+    let orphans = pods.into_values().flatten();
+    strays.extend(orphans.filter(|pod| concerned(&pod.shape)));
 
     Observed {
         id: id.clone(),

@@ -130,7 +130,8 @@ fn refused<'a>(member: &'a Assessed, hash: &str, attempt: &str) -> Vec<&'a Arc<P
     pods.collect()
 }
 
-fn told(pod: &PodFacts) -> Verdict {
+/// Of a pod that was let in without the gateway.
+pub(super) fn told(pod: &PodFacts) -> Verdict {
     let words = pod.refused.as_ref().map_or("", |note| note.words.as_str());
     let message = format!(
         "the pods run without the gateway, as with it they are refused: {words}; {}",

@@ -17,6 +17,9 @@ use crate::entrance::{self, EntrancePort};
 use crate::names;
 use crate::reason::Reason;
 
+/// How many pods a message names.
+const NAMED: usize = 5;
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Entrance {
     /// It leads to the gateway.
@@ -51,7 +54,8 @@ pub(super) fn entrance(
         Err(why) => return waits(Reason::ExposeUnsupported, why),
     };
     let selected = || {
-        pods(validated)
+        validated
+            .pods()
             .map(AsRef::as_ref)
             .filter(|pod: &&PodFacts| pod.shape.is_selected_by(&service.selector))
     };
@@ -67,7 +71,7 @@ pub(super) fn entrance(
         let message = format!(
             "{fronted} of {} ready pods have the gateway in front of the app{}",
             ready.len(),
-            never(validated)
+            never(validated, service)
         );
         let verdict = Verdict::new(Reason::EntranceWaiting, message);
         return match Retarget::back(service) {
@@ -104,18 +108,55 @@ fn undeclared(
     ))
 }
 
-/// A pod that nobody replaces, and how to end it.
-fn never(validated: &Validated) -> String {
+/// The pods that the Service waits for and that nobody replaces, and how to end it.
+fn never(validated: &Validated, service: &ServiceFacts) -> String {
+    let waited_for = |pod: &PodFacts| {
+        pod.ready && !pod.shape.fronted && pod.shape.is_selected_by(&service.selector)
+    };
     let strays = validated.strays.iter();
-    let mut bare = strays.filter(|(pod, _)| pod.ready && !pod.shape.fronted);
-    match bare.next() {
-        Some((pod, verdict)) if verdict.reason == Reason::OtherOwner => format!(
-            "; nothing restarts the pod {}: delete it, and its owner makes it anew with the gateway",
-            pod.name
+    let strays = strays.map(|(pod, verdict)| (pod, verdict));
+    let members = validated.members.iter().filter_map(|member| {
+        let (Wish::None(verdict) | Wish::Leave(verdict)) = &member.wish else {
+            return None;
+        };
+        Some(member.pods.iter().map(move |pod| (pod, verdict)))
+    });
+    let all = strays.chain(members.flatten());
+    let all: Vec<_> = all.filter(|(pod, _)| waited_for(pod)).collect();
+    let by_hand = replaced_by_hand(all.iter().copied());
+    if !by_hand.is_empty() {
+        return format!("; {}", delete(&by_hand));
+    }
+    match all.first() {
+        Some((pod, verdict)) => format!(
+            "; the pod {} never will ({}: {}): change that, or have the Service select it no more",
+            pod.name, verdict.reason, verdict.message
         ),
-        Some((pod, verdict)) => format!("; the pod {} never will: {}", pod.name, verdict.message),
         None => String::new(),
     }
+}
+
+/// The names of those that only somebody else can replace.
+pub(super) fn replaced_by_hand<'a>(
+    pods: impl Iterator<Item = (&'a Arc<PodFacts>, &'a Verdict)>,
+) -> Vec<&'a str> {
+    pods.filter(|(_, verdict)| verdict.reason == Reason::ReplaceByHand)
+        .map(|(pod, _)| pod.name.as_str())
+        .collect()
+}
+
+/// What ends it.
+pub(super) fn delete(pods: &[&str]) -> String {
+    let (named, rest) = pods.split_at(pods.len().min(NAMED));
+    let noun = if pods.len() == 1 { "pod" } else { "pods" };
+    let more = match rest.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "nothing of ours restarts the {noun} {}{more}: delete, and the owner makes anew with the gateway",
+        named.join(", ")
+    )
 }
 
 /// The Services that we led to a gateway of this app, and that should lead to the app again.
@@ -133,11 +174,6 @@ pub(super) fn returns(validated: &Validated, kept: Option<&str>) -> Vec<Retarget
         .filter(|service| kept != Some(service.name.as_str()))
         .filter_map(|service| Retarget::back(service))
         .collect()
-}
-
-fn pods(validated: &Validated) -> impl Iterator<Item = &Arc<PodFacts>> {
-    let members = validated.members.iter().flat_map(|member| &member.pods);
-    members.chain(validated.strays.iter().map(|(pod, _)| pod))
 }
 
 // === impl Retarget ===

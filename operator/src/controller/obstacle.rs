@@ -11,6 +11,8 @@ use crate::cluster::{Budget, Disruptions, Ground, Progress};
 use crate::reason::Reason;
 use crate::shape::WorkloadKind;
 
+pub(super) const DISABLED: &str = "the webhook does not look at this namespace (webhook.excludedNamespaces of the chart, or the label ws.olares.com/injection: disabled)";
+
 /// What is around a workload.
 #[derive(Clone, Copy)]
 pub(super) struct Surroundings<'a> {
@@ -33,10 +35,7 @@ pub(super) fn obstacle(member: &Assessed, due: &Due, around: Surroundings<'_>) -
         return found(Reason::ReleasePending, "waiting for the Helm release");
     }
     if due.goal.is_some() && around.disabled {
-        return found(
-            Reason::NamespaceDisabled,
-            "the webhook does not look at this namespace (webhook.excludedNamespaces of the chart, or the label ws.olares.com/injection: disabled)",
-        );
+        return found(Reason::NamespaceDisabled, DISABLED);
     }
     if due.rollout == Rollout::Notify {
         let restart = format!("restart {} when it suits", workload.workload);

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     /// Whose word on users' names counts.
     pub(super) identity: Option<String>,
     pub(super) route: Route,
+    /// The companion still leads to pods that the entrance no longer selects.
+    pub(super) lags: bool,
     /// Services whose port leads to the app itself again, before anything is rolled.
     pub(super) returns: Vec<Retarget>,
     /// Services whose fields we own, as a write of ours broke off.
@@ -94,12 +96,7 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         })
         .collect();
     for (pod, verdict) in &validated.strays {
-        // Whoever made it replaces it as well.
-        if verdict.reason == Reason::AlreadyCurrent {
-            counts.wanted += 1;
-            counts.current += 1;
-            counts.ready += u32::from(pod.ready);
-        }
+        count_stray(&mut counts, pod, verdict.reason);
     }
     counts.summary = format!("{}/{}", counts.current, counts.wanted);
     let stated = validated
@@ -113,6 +110,10 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         }
     });
     let route = route(&validated, expose, means.app_protocol);
+    let lags = validated.entrance.as_deref().is_some_and(|entrance| {
+        let found = companion(&validated, entrance);
+        *service::selector(&validated, entrance, found) != entrance.selector
+    });
     let leftovers = match &validated.app {
         Some(app) if !validated.holds_still() => {
             let wanted = match (&route, &validated.entrance) {
@@ -146,6 +147,7 @@ pub(super) fn plan(validated: Validated, means: &Means<'_>) -> Plan {
         identity: validated.identity,
         expose,
         route,
+        lags,
         returns,
         held,
         leftovers,
@@ -175,6 +177,20 @@ fn count(counts: &mut PodCounts, member: &Assessed, image: &str) {
             Gateway::Platform => {}
         }
     }
+}
+
+/// Whoever made it replaces it as well, or leaves that to people.
+fn count_stray(counts: &mut PodCounts, pod: &PodFacts, reason: Reason) {
+    let current = reason == Reason::AlreadyCurrent;
+    if !current && reason != Reason::ReplaceByHand {
+        return;
+    }
+    let bare = pod.shape.gateway == Gateway::Bare;
+    counts.wanted += 1;
+    counts.ready += u32::from(pod.ready);
+    counts.current += u32::from(current);
+    counts.bare += u32::from(!current && bare);
+    counts.stale += u32::from(!current && !bare);
 }
 
 fn step(member: &Assessed, validated: &Validated, means: &Means<'_>) -> (Step, Option<Duration>) {
@@ -243,6 +259,14 @@ fn platform_routes(validated: &Validated) -> bool {
     pods.any(|pod| pod.shape.envoy || pod.shape.gateway == Gateway::Platform)
 }
 
+/// What is there by the companion's name.
+fn companion<'a>(validated: &'a Validated, entrance: &ServiceFacts) -> Option<&'a ServiceFacts> {
+    let name = service::name(&entrance.name);
+    let mut services = validated.services.iter();
+    let found = services.find(|service| service.name == name)?;
+    Some(found)
+}
+
 fn route(validated: &Validated, expose: Expose, app_protocol: Option<&str>) -> Route {
     let (Some(app), Some(websocket), Some(entrance)) =
         (&validated.app, validated.websocket(), &validated.entrance)
@@ -262,16 +286,13 @@ fn route(validated: &Validated, expose: Expose, app_protocol: Option<&str>) -> R
     if expose == Expose::Entrance {
         return Route::Entrance(entrance::entrance(app, websocket, entrance, validated));
     }
-    let name = service::name(&entrance.name);
-    let found = validated
-        .services
-        .iter()
-        .find(|service| service.name == name);
+    let found = companion(validated, entrance);
     Route::Service(service::companion(
         app,
         websocket,
         entrance,
-        found.map(AsRef::as_ref),
+        service::selector(validated, entrance, found),
+        found,
         &validated.overruled,
         app_protocol,
     ))

@@ -1,5 +1,7 @@
 //! The companion Service `<entrance>-ws` (pure): what it should be, and whether it is.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -8,10 +10,13 @@ use stanza::WebSocket;
 use stanza::choice::Placement;
 use stanza::env;
 
+use super::validate::{Validated, Wish};
 use crate::api::AppManifest;
 use crate::app::App;
 use crate::cluster::{Port, Protocol, ServiceFacts};
 use crate::names;
+use crate::reason::Reason;
+use crate::shape::Gateway;
 
 const SUFFIX: &str = "-ws";
 /// The longest name of a Service.
@@ -36,6 +41,7 @@ pub(super) fn companion(
     app: &App,
     websocket: &WebSocket,
     entrance: &ServiceFacts,
+    selector: &BTreeMap<String, String>,
     found: Option<&ServiceFacts>,
     overruled: &[String],
     app_protocol: Option<&str>,
@@ -59,7 +65,7 @@ pub(super) fn companion(
             target: Some(target.clone()),
             app_protocol: app_protocol.map(str::to_owned),
         }];
-        let same = found.selector == entrance.selector && found.reach == entrance.reach;
+        let same = found.selector == *selector && found.reach == entrance.reach;
         if ours && same && found.ports == ports {
             return Companion::Kept;
         }
@@ -89,7 +95,7 @@ pub(super) fn companion(
             ..ObjectMeta::default()
         },
         spec: Some(ServiceSpec {
-            selector: Some(entrance.selector.clone()),
+            selector: Some(selector.clone()),
             ports: Some(vec![ServicePort {
                 name: Some("ws".to_owned()),
                 // What Gateways and Ingresses look at to know that WebSockets live here.
@@ -104,6 +110,39 @@ pub(super) fn companion(
         }),
         status: None,
     }))
+}
+
+/// Whose pods the companion leads to: the entrance's. Where its selector has moved on, that waits for the
+/// first of them that serves, as long as pods of before do and another is to come.
+pub(super) fn selector<'a>(
+    validated: &'a Validated,
+    entrance: &'a ServiceFacts,
+    found: Option<&'a ServiceFacts>,
+) -> &'a BTreeMap<String, String> {
+    let (wanted, present) = match found {
+        Some(found) if found.selector != entrance.selector => (&entrance.selector, &found.selector),
+        _ => return &entrance.selector,
+    };
+    let serves = |selector: &BTreeMap<String, String>| {
+        let mut pods = validated.pods();
+        pods.any(|pod| {
+            let served = matches!(pod.shape.gateway, Gateway::Ours { .. });
+            served && pod.ready && pod.shape.is_selected_by(selector)
+        })
+    };
+    let workload = validated.members.iter().any(|member| {
+        let comes = matches!(member.wish, Wish::Gateway { .. });
+        comes && member.workload.shape.is_selected_by(wanted)
+    });
+    let stray = validated.strays.iter().any(|(pod, verdict)| {
+        let comes = matches!(
+            verdict.reason,
+            Reason::AlreadyCurrent | Reason::ReplaceByHand
+        );
+        comes && pod.shape.is_selected_by(wanted)
+    });
+    let waits = (workload || stray) && !serves(wanted) && serves(present);
+    if waits { present } else { wanted }
 }
 
 /// Companions of this app that are not, or no longer, what it needs.

@@ -1,5 +1,7 @@
 //! Step 5 (writes): the AppManifest's status explains everything.
 
+use std::sync::Arc;
+
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
@@ -8,11 +10,12 @@ use stanza::env;
 
 use super::Controller;
 use super::apply::{Applied, Error};
-use super::entrance::Entrance;
+use super::entrance::{Entrance, delete, replaced_by_hand};
 use super::plan::{Plan, Route};
 use super::validate::Verdict;
 use crate::api::{AppManifest, AppManifestStatus, Condition, WorkloadStatus};
 use crate::app::{App, Stanza};
+use crate::cluster::PodFacts;
 use crate::events::Notice;
 use crate::names;
 use crate::reason::{Reason, Weight};
@@ -113,7 +116,10 @@ pub(super) fn injected(plan: &Plan) -> Verdict {
         .steps
         .iter()
         .find(|step| !healthy(step.verdict.reason) && !left_alone(step.verdict.reason));
+    let by_hand = plan.strays.iter().map(|(pod, verdict)| (pod, verdict));
+    let by_hand = replaced_by_hand(by_hand);
     match trouble {
+        None if !by_hand.is_empty() => Verdict::new(Reason::ReplaceByHand, delete(&by_hand)),
         Some(step) => Verdict::new(
             step.verdict.reason,
             format!("{}: {}", step.workload.workload, step.verdict.message),
@@ -152,6 +158,13 @@ fn ready(plan: &Plan, injected: &Verdict, routed: &Verdict) -> Verdict {
         .find(|step| step.verdict.reason == Reason::PodsNotReady);
     if let Some(step) = unready {
         let message = format!("{}: {}", step.workload.workload, step.verdict.message);
+        return Verdict::new(Reason::PodsNotReady, message);
+    }
+    let unready = |(pod, verdict): &&(Arc<PodFacts>, Verdict)| {
+        verdict.reason == Reason::AlreadyCurrent && !pod.ready
+    };
+    if let Some((pod, _)) = plan.strays.iter().find(unready) {
+        let message = format!("the pod {} is not ready", pod.name);
         return Verdict::new(Reason::PodsNotReady, message);
     }
     Verdict::new(Reason::Ready, serving(counts.ready))

@@ -8,6 +8,8 @@ use stanza::WebSocket;
 use stanza::choice::Rollout;
 
 use super::dereference::{Member, Observed};
+use super::due::told;
+use super::obstacle::DISABLED;
 use crate::app::{App, AppId, Stanza};
 use crate::cluster::{Budget, Ground, PodFacts, ServiceFacts, WorkloadFacts};
 use crate::injection::{Decision, Neighbours, Rules, Skip, Trust, attempt, desired};
@@ -79,6 +81,11 @@ impl Validated {
         self.app.is_some() && holds_still(self.accepted.reason)
     }
 
+    pub(super) fn pods(&self) -> impl Iterator<Item = &Arc<PodFacts>> {
+        let members = self.members.iter().flat_map(|member| &member.pods);
+        members.chain(self.strays.iter().map(|(pod, _)| pod))
+    }
+
     pub(super) fn websocket(&self) -> Option<&WebSocket> {
         match &self.app.as_ref()?.stanza {
             Stanza::Valid { websocket, .. } => Some(websocket),
@@ -104,7 +111,7 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
                 _ if leave => Wish::Leave(accepted.clone()),
                 Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
                     if injection.app != observed.id.name {
-                        others.insert(injection.app);
+                        others.insert(injection.app.to_owned());
                         return None;
                     }
                     let behind = Shape {
@@ -140,29 +147,30 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
             })
         })
         .collect();
-    let strays = observed
-        .strays
-        .into_iter()
-        .map(|pod| {
-            let verdict = match desired(&pod.shape, &claims, rules) {
-                Decision::Skip(skip) => Verdict::new(skip.reason, skip.message),
-                Decision::AlreadyCurrent(_) => {
-                    Verdict::new(Reason::AlreadyCurrent, "has the gateway")
-                }
-                Decision::Inject(_) => Verdict::new(
-                    Reason::OtherOwner,
-                    "no Deployment, StatefulSet or DaemonSet made it, so it is not restarted",
-                ),
-            };
-            (pod, verdict)
-        })
-        .collect();
+    let mut strays = Vec::new();
+    for pod in observed.strays {
+        let decision = desired(&pod.shape, &claims, rules);
+        if let Some(other) = claimed_by(&decision).filter(|app| *app != observed.id.name) {
+            others.insert(other.to_owned());
+            continue;
+        }
+        let verdict = match decision {
+            Decision::Skip(skip) => Verdict::new(skip.reason, skip.message),
+            Decision::AlreadyCurrent(_) => Verdict::new(Reason::AlreadyCurrent, "has the gateway"),
+            Decision::Inject(injection) => {
+                let attempt = attempt(&injection, rules);
+                by_hand(&pod, &attempt, observed.disabled)
+            }
+        };
+        strays.push((pod, verdict));
+    }
     // Two Services may select the same pods.
     if accepted.reason == Reason::Accepted
         && members.is_empty()
+        && strays.is_empty()
         && let Some(other) = claims
             .iter()
-            .find(|claim| others.contains(&*claim.app.id.name))
+            .find(|claim| others.contains(&claim.app.id.name))
     {
         accepted = superseded(other.app);
     }
@@ -183,6 +191,33 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
         image: rules.image.clone(),
         identity,
     }
+}
+
+/// The app that a pod is a matter of.
+fn claimed_by<'a>(decision: &'a Decision<'_>) -> Option<&'a str> {
+    match decision {
+        Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => Some(injection.app),
+        Decision::Skip(skip) => skip.app.as_deref(),
+    }
+}
+
+/// A pod that is to have the gateway, and that nothing of ours restarts.
+fn by_hand(pod: &PodFacts, attempt: &str, disabled: bool) -> Verdict {
+    let refused = pod.refused.as_ref();
+    if refused.is_some_and(|note| note.attempt == attempt) {
+        return told(pod);
+    }
+    if disabled {
+        return Verdict::new(Reason::NamespaceDisabled, DISABLED);
+    }
+    let found = match pod.shape.gateway {
+        Gateway::Ours { .. } => "its gateway has settings of before",
+        Gateway::Bare | Gateway::Platform => "it came up without the gateway",
+    };
+    let message = format!(
+        "{found}, and no Deployment restarts it: delete it, and its owner makes it anew with the gateway"
+    );
+    Verdict::new(Reason::ReplaceByHand, message)
 }
 
 /// What becomes of pods that would get no gateway now.

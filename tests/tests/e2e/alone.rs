@@ -205,7 +205,7 @@ pub(crate) async fn uninstalling_leaves_nothing(namespace: Arc<Namespace>) -> Re
         entrance::target(&namespace).await? == "http",
         "still led to the gateway"
     );
-    let (asked, failures) = client.stop().await?;
+    let (asked, failures) = client.stop()?;
     ensure!(
         failures.is_empty(),
         "of {asked} requests failed: {failures:#?}"

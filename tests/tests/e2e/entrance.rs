@@ -4,9 +4,10 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use e2e::cluster::Namespace;
 use e2e::command::run;
 use e2e::wait::{Look, until};
@@ -17,7 +18,6 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 
 const PAUSE: Duration = Duration::from_millis(10);
 const ANSWER: Duration = Duration::from_secs(5);
@@ -41,7 +41,7 @@ async fn no_request_fails(namespace: &Namespace, program: &str) -> Result<()> {
     let address = address(namespace).await?;
     // The endpoints of a Service reach a node's rules a moment after the pods are ready.
     until("a first answer", || async {
-        ask(&address).await.map(Look::Found)
+        ask(address.clone()).await.map(Look::Found)
     })
     .await?;
     let client = Client::start(address);
@@ -90,7 +90,7 @@ async fn no_request_fails(namespace: &Namespace, program: &str) -> Result<()> {
     .await?;
     app::ready_pods(namespace).await?;
 
-    let (asked, failures) = client.stop().await?;
+    let (asked, failures) = client.stop()?;
     ensure!(
         failures.is_empty(),
         "{} of {asked} requests failed: {failures:#?}",
@@ -124,7 +124,7 @@ async fn in_front_of(namespace: &Namespace, target: &str) -> Result<()> {
     // Services do not find the names of an init container's ports.
     is_fronted_at(namespace, "40010").await?;
     gives_its_fields_back(namespace).await?;
-    ask(&address(namespace).await?).await
+    ask(address(namespace).await?).await
 }
 
 /// A write of the operator that broke off between its halves leaves it among the owners.
@@ -216,40 +216,51 @@ async fn helm(namespace: &Namespace, program: &str, verb: &str, chart: &Path) ->
     tokio::task::spawn_blocking(move || run(&program, words).map(drop)).await?
 }
 
-/// Asks every few milliseconds, each time over a new connection.
+/// Asks every few milliseconds, each time over a new connection; on a thread of its own, as whoever
+/// starts a program waits for its end.
 pub(crate) struct Client {
     stop: Arc<AtomicBool>,
-    task: JoinHandle<(usize, Vec<String>)>,
+    thread: JoinHandle<Result<(usize, Vec<String>)>>,
 }
 
 impl Client {
     pub(crate) fn start(address: String) -> Self {
+        Self::asking(address, ask)
+    }
+
+    pub(crate) fn asking<F, Fut>(address: String, question: F) -> Self
+    where
+        F: Fn(String) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>>,
+    {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let started = Instant::now();
-        let task = tokio::spawn(async move {
+        let asks = async move || {
             let (mut asked, mut failures) = (0, Vec::new());
             while !stopped.load(Ordering::Relaxed) {
                 asked += 1;
-                let answer = tokio::time::timeout(ANSWER, ask(&address)).await;
+                let answer = tokio::time::timeout(ANSWER, question(address.clone())).await;
                 if let Err(error) = answer.context("no answer").flatten() {
                     failures.push(format!("{:?}: {error:#}", started.elapsed()));
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            (asked, failures)
-        });
-        Self { stop, task }
+            Ok((asked, failures))
+        };
+        let thread = std::thread::spawn(move || crate::block_on(asks()));
+        Self { stop, thread }
     }
 
-    pub(crate) async fn stop(self) -> Result<(usize, Vec<String>)> {
+    pub(crate) fn stop(self) -> Result<(usize, Vec<String>)> {
         self.stop.store(true, Ordering::Relaxed);
-        Ok(self.task.await?)
+        let outcome = self.thread.join();
+        outcome.map_err(|_| anyhow!("the client panicked"))?
     }
 }
 
-async fn ask(address: &str) -> Result<()> {
-    let mut stream = TcpStream::connect(address).await.context("connect")?;
+async fn ask(address: String) -> Result<()> {
+    let mut stream = TcpStream::connect(&address).await.context("connect")?;
     let request = "GET / HTTP/1.1\r\nHost: chat.example\r\nConnection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();

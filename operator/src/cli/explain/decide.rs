@@ -120,6 +120,10 @@ fn of_pod(
             let app = Some(injection.app.to_owned());
             return (Reason::PodsRefused, note.words.clone(), app);
         }
+        Decision::Inject(injection) if !is_restarted(cluster, namespace, pod) => {
+            let message = "nothing of ours restarts it: delete it, and its owner makes it anew with the gateway";
+            (Reason::ReplaceByHand, message, injection)
+        }
         Decision::Inject(injection) if shape.gateway == Gateway::Bare => {
             let message = "it came up without the gateway";
             (Reason::RollBare, message, injection)
@@ -131,6 +135,14 @@ fn of_pod(
         Decision::Skip(skip) => return (skip.reason, skip.message, skip.app),
     };
     (reason, message.to_owned(), Some(injection.app.to_owned()))
+}
+
+/// Whether there is a workload that we can restart to replace the pod.
+fn is_restarted(cluster: &Cluster, namespace: &str, pod: &PodFacts) -> bool {
+    match &pod.shape.owner {
+        Owner::Workload(workload) => cluster.workload(namespace, workload).is_some(),
+        Owner::ReplicaSet | Owner::Job | Owner::Nobody | Owner::Other(_) => false,
+    }
 }
 
 fn of_app(cluster: &Cluster, app: &App) -> Finding {

@@ -37,6 +37,7 @@ fn cluster(port: u32) -> Cluster {
         ("chat-5d8f-a", "ReplicaSet", "chat"),
         ("job-b", "Job", "chat"),
         ("db-0", "StatefulSet", "db"),
+        ("orphan-0", "StatefulSet", "chat"),
     ] {
         cluster.pods.put_object(json!({
             "metadata": {
@@ -70,6 +71,8 @@ fn each_kind_of_object_has_its_reason() {
     check(&cluster, "pod/chat-5d8f-a", Reason::RollBare);
     check(&cluster, "pod/job-b", Reason::Job);
     check(&cluster, "po/db-0", Reason::NotEntrance);
+    // No StatefulSet of that name is there.
+    check(&cluster, "pod/orphan-0", Reason::ReplaceByHand);
     check(&cluster, "app/chat", Reason::Accepted);
     let finding = check(&cluster, "deploy/chat", Reason::Injected);
     assert_eq!(

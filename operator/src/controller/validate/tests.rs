@@ -1,3 +1,7 @@
+//! What is found of an app's pods, and whose they are.
+
+mod switches;
+
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use serde_json::{Value as Json, json};
 use stanza::choice::Expose;
@@ -9,7 +13,6 @@ use super::super::update_status;
 use super::*;
 use crate::cluster::Cluster;
 use crate::injection::{ExposeRule, inject_pod};
-use crate::shape::Owner;
 
 fn rules() -> Rules {
     Rules {
@@ -195,27 +198,4 @@ fn what_the_webhook_is_installed_not_to_look_at_is_not_restarted() {
     assert!(!cluster.is_disabled("rooms"));
     cluster.excluded.insert("rooms".to_owned());
     assert!(cluster.is_disabled("rooms"));
-}
-
-/// As Argo Rollouts makes them: no Deployment stands behind their ReplicaSet.
-#[test]
-fn pods_of_a_replica_set_that_have_the_gateway_are_counted() {
-    let cluster = cluster();
-    cluster.deployments.put("rooms", "chat", None);
-    pod(&cluster, "chat", &["chat"]);
-    let found = cluster.pods.get("rooms", "chat").unwrap();
-    let mut orphan = (*found).clone();
-    orphan.shape.owner = Owner::ReplicaSet;
-    cluster.pods.put("rooms", "chat", Some(orphan));
-    let repairs = Repairs::default();
-    let means = Means {
-        expose: Expose::Service,
-        repairs: &repairs,
-        webhook_up: true,
-        app_protocol: None,
-    };
-    let plan = plan(validated(&cluster, "chat"), &means);
-    assert_eq!((plan.counts.wanted, plan.counts.current), (1, 1));
-    let injected = update_status::injected(&plan);
-    assert_eq!(injected.reason, Reason::AllInjected, "{injected:?}");
 }
