@@ -148,13 +148,15 @@ async fn promotes(namespace: &Namespace) -> Result<()> {
         select(namespace, &json!({HASH: hash}))?;
         let found = target(namespace).await?;
         ensure!(found == port, "{hash} is selected, and {found} led to");
+        client.goes_on(20).await?;
     }
     let name = silent.0.pods(namespace).await?[0].name_any();
     routed(namespace, &format!("the pod {name}: delete")).await?;
     select(namespace, &json!({HASH: "2"}))?;
     leads_to(namespace, "ws-entrance").await?;
     manifest::wait_for(namespace, "chat", "Ready", "True").await?;
-    lost_none(client, 50)
+    client.goes_on(20).await?;
+    lost_none(client, 60)
 }
 
 /// As Spinnaker does it: the selector stays, and the pods' labels move.
@@ -188,6 +190,7 @@ pub(crate) async fn a_pod_that_gets_the_label(namespace: Arc<Namespace>) -> Resu
     let client = Client::start(address(&namespace).await?);
     balance(&silent.0, "true")?;
     leads_to(&namespace, "8888").await?;
+    client.goes_on(20).await?;
     let name = silent.0.pods(&namespace).await?[0].name_any();
     routed(&namespace, &format!("the pod {name}: delete")).await?;
     balance(&silent.0, "false")?;
@@ -196,7 +199,8 @@ pub(crate) async fn a_pod_that_gets_the_label(namespace: Arc<Namespace>) -> Resu
     balance(&first.0, "false")?;
     manifest::wait_for(&namespace, "chat", "Ready", "True").await?;
     leads_to(&namespace, "ws-entrance").await?;
-    lost_none(client, 50)
+    client.goes_on(20).await?;
+    lost_none(client, 40)
 }
 
 /// A Rollout of the cluster, as an owner.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -220,6 +220,7 @@ async fn helm(namespace: &Namespace, program: &str, verb: &str, chart: &Path) ->
 /// starts a program waits for its end.
 pub(crate) struct Client {
     stop: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
     thread: JoinHandle<Result<(usize, Vec<String>)>>,
 }
 
@@ -235,21 +236,37 @@ impl Client {
     {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&asked);
         let started = Instant::now();
         let asks = async move || {
-            let (mut asked, mut failures) = (0, Vec::new());
+            let mut failures = Vec::new();
             while !stopped.load(Ordering::Relaxed) {
-                asked += 1;
+                count.fetch_add(1, Ordering::Relaxed);
                 let answer = tokio::time::timeout(ANSWER, question(address.clone())).await;
                 if let Err(error) = answer.context("no answer").flatten() {
                     failures.push(format!("{:?}: {error:#}", started.elapsed()));
                 }
                 tokio::time::sleep(PAUSE).await;
             }
-            Ok((asked, failures))
+            Ok((count.load(Ordering::Relaxed), failures))
         };
         let thread = std::thread::spawn(move || crate::block_on(asks()));
-        Self { stop, thread }
+        Self {
+            stop,
+            asked,
+            thread,
+        }
+    }
+
+    /// Waits until it has asked so many times more.
+    pub(crate) async fn goes_on(&self, more: usize) -> Result<()> {
+        let asked = || self.asked.load(Ordering::Relaxed);
+        let wanted = asked() + more;
+        until("a client that asks on", || async {
+            Ok(Look::when(asked() >= wanted, (), asked()))
+        })
+        .await
     }
 
     pub(crate) fn stop(self) -> Result<(usize, Vec<String>)> {

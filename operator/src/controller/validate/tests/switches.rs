@@ -6,6 +6,7 @@ use super::super::super::service::Companion;
 use super::*;
 
 const HASH: &str = "rollouts-pod-template-hash";
+
 /// The selector of Argo Rollouts' Service: the second label is the promoted ReplicaSet's.
 fn promoted(hash: &str) -> Json {
     json!({"app": "chat", HASH: hash})
