@@ -69,32 +69,32 @@ reasons! {
     OtherOwner = "other-owner", Warning;
     /// The pod shares the node's network: the gateway's ports would be open on the node.
     HostNetwork = "host-network", Warning;
-    /// The pod already has an `olares-ws-sidecar` that is not ours: the platform (Olares up to
-    /// 1.12.6) injected its own gateway, and we stand down.
+    /// The pod already has an `olares-ws-sidecar` that this operator did not add: Olares
+    /// (up to 1.12.6) injected its own gateway. The operator leaves the pod unchanged.
     PlatformInjected = "platform-injected", Notice;
     /// The pod is for nodes that run Windows; the gateway runs on Linux.
     Windows = "windows", Warning;
-    /// A ResourceQuota wants of every container what the gateway does not say, or has no room for it: the
-    /// pods stay as they are. Say it by `resources` in the stanza or `gateway.resources` of the chart, or
-    /// change the quota: the gateway comes by itself then.
+    /// A ResourceQuota requires a value that the gateway does not set, or has no room for it: the pods
+    /// stay as they are. Set `resources` in the stanza or `gateway.resources` of the chart, or change the
+    /// quota: the gateway is then injected automatically.
     Quota = "quota", Warning;
     /// The API server refused the pod with the gateway (a quota, a LimitRange, a policy), so the app
-    /// runs on without it. The message has its words. The gateway is tried again when quotas, LimitRanges
+    /// runs on without it. The message has its error. The gateway is tried again when quotas, LimitRanges
     /// or the gateway's settings change, and in new pods; or restart the workload.
     PodsRefused = "pods-refused", Warning;
     /// A container of the pod declares one of the gateway's ports (40010 to 40012).
     PortConflict = "port-conflict", Warning;
-    /// The pod's workload asks by label, and the AppManifest of its name is that of a workload of
-    /// another kind, which came first. Give one of the two another name.
+    /// The pod's workload has the label, and the AppManifest with its name belongs to a workload of
+    /// another kind. Give one of the two another name.
     NameTaken = "name-taken", Warning;
     /// The pod has the label or annotation `ws.olares.com/inject: "false"`. Other workloads of the
     /// same entrance get the gateway all the same.
     OptedOut = "opted-out", Notice;
     /// The stanza asks for `sidecar: native`, which needs Kubernetes 1.29 or later.
     NativeUnsupported = "native-unsupported", Warning;
-    /// Our own error: the pod was admitted unchanged. It is repaired as soon as we can.
+    /// An error of the operator: the pod was admitted unchanged. It is repaired as soon as possible.
     InternalError = "internal-error", Warning;
-    /// The webhook was asked before it knew the cluster: the pod was admitted unchanged and
+    /// The webhook was called before it had read the cluster's state: the pod was admitted unchanged and
     /// will be repaired.
     NotReady = "not-ready", Warning;
 
@@ -102,35 +102,35 @@ reasons! {
 
     /// The stanza is valid.
     Accepted = "accepted", Quiet;
-    /// The manifest has a stanza but no `entrances`, so we do not know which pods are meant.
+    /// The manifest has a stanza but no `entrances`, so the operator cannot tell which pods need the gateway.
     NoEntrance = "no-entrance", Warning;
     /// The Service that the entrance names is not there (yet).
     NoService = "no-service", Warning;
     /// The entrance's host names a Service of another namespace. An app reaches its own
     /// namespace only.
     ForeignService = "foreign-service", Warning;
-    /// The entrance's Service selects no pods by labels (an ExternalName or hand-made endpoints).
+    /// The entrance's Service selects no pods by labels (an ExternalName or manually created endpoints).
     NoSelector = "no-selector", Warning;
     /// No pod of the entrance exists: nothing to inject until one is created.
     NoPods = "no-pods", Quiet;
-    /// Every pod of the entrance has the gateway with the present settings.
+    /// Every pod of the entrance has the gateway with the current settings.
     AllInjected = "all-injected", Quiet;
-    /// Another AppManifest has the same pods, and comes first: one by hand before one of a label,
-    /// of a Helm release, of Olares' ApplicationManager; of two of a kind the older. Its name is in
-    /// the message.
+    /// Another AppManifest selects the same pods and has precedence. The order is: user-created,
+    /// label, Helm release, Olares' ApplicationManager; within one source the older wins. The message
+    /// names the winner.
     Superseded = "superseded", Notice;
-    /// Somebody changed an AppManifest that a source writes (its label `ws.olares.com/source` says
-    /// which): the source writes it again as it was. Change the chart or the workload that it comes
+    /// An AppManifest that a source writes was changed (its label `ws.olares.com/source` says which
+    /// source): the source reverts it. Change the chart or the workload that it comes
     /// from; or remove that label, and the AppManifest is yours.
     SourceOwned = "source-owned", Warning;
-    /// A Helm release is no release, unpacks to more than 8 MiB, or makes its reader use too much:
-    /// it is skipped until it changes, and what was made of it before stays as it is. The Event on
+    /// A Helm release is not valid, unpacks to more than 8 MiB, or makes its reader use too much.
+    /// It is skipped until it changes, and its existing AppManifest stays. The Event on
     /// the release's Secret says why. Write the AppManifest yourself instead.
     ReleaseUnreadable = "release-unreadable", Warning;
     /// A Helm release's Secret is in another namespace than its objects, and the entrance's Service
-    /// does not say that it belongs to it: nobody speaks for another's namespace by a Secret in his
-    /// own. Flux' label `helm.toolkit.fluxcd.io/namespace` on the Service says so, or the annotation
-    /// `ws.olares.com/release-namespace`, with the namespace of the Secret.
+    /// does not name that namespace. A Secret gives no rights over another namespace. Set Flux' label
+    /// `helm.toolkit.fluxcd.io/namespace` on the Service, or the annotation
+    /// `ws.olares.com/release-namespace`, to the namespace of the Secret.
     ReleaseElsewhere = "release-elsewhere", Warning;
     /// Some pods of the entrance are not ready yet.
     PodsNotReady = "pods-not-ready", Quiet;
@@ -140,19 +140,19 @@ reasons! {
     /// `close` and `list` reach no other pod's. Run one replica, or have each pod send to its own
     /// clients only.
     ReplicasApart = "replicas-apart", Notice;
-    /// Everything the stanza asks for is there.
+    /// Everything that the stanza asks for is in place.
     Ready = "ready", Quiet;
 
     // === changing running pods ===
 
-    /// Pods came up without the gateway; their workload is restarted to inject it.
+    /// Pods started without the gateway; their workload is restarted to inject it.
     RollBare = "roll-bare", Notice;
-    /// Pods have the gateway with settings of before; their workload is restarted.
+    /// Pods have the gateway with outdated settings; their workload is restarted.
     RollStale = "roll-stale", Notice;
-    /// Pods have a gateway that nothing asks for any more; their workload is restarted.
+    /// Pods have a gateway that no AppManifest asks for any more; their workload is restarted.
     RollUnwanted = "roll-unwanted", Notice;
-    /// Pods run another gateway image than new ones get. Nothing is restarted for that by itself:
-    /// `ws-operator roll` does it, one workload after the other.
+    /// Pods run another gateway image than new ones get. The operator restarts nothing for that:
+    /// run `ws-operator roll`, which restarts one workload after the other.
     RollOutdated = "roll-outdated", Quiet;
     /// Pods without the gateway, or with settings of before, that nothing of ours restarts: a ReplicaSet
     /// without a Deployment made them (Argo Rollouts, Spinnaker). Delete the pods that the message
@@ -160,19 +160,19 @@ reasons! {
     ReplaceByHand = "replace-by-hand", Warning;
     /// A restart is under way.
     Rolling = "rolling", Quiet;
-    /// A restart is due, but the stanza says `rollout: notify`. Restart the workload when it suits.
+    /// A restart is due, but the stanza says `rollout: notify`. Restart the workload at a time of your choice.
     RolloutNotify = "rollout-notify", Notice;
     /// A restart is due, but the Deployment is paused.
     RolloutPaused = "rollout-paused", Notice;
     /// A restart is due, but the workload's update strategy is OnDelete (or a partition keeps
-    /// pods back): delete the pods when it suits.
+    /// pods back): delete the pods at a time of your choice.
     RolloutOnDelete = "rollout-on-delete", Notice;
     /// A restart is due, but the app's PodDisruptionBudget allows no disruption now, or never does.
-    /// It is no obstacle to a Deployment that takes no pod away before another is ready, nor while
-    /// the pods that are not ready are those that have to go.
+    /// It does not block a Deployment that removes no pod before another is ready, nor a restart
+    /// while the pods that are not ready are those to be replaced.
     DisruptionBudget = "disruption-budget", Notice;
     /// A restart is due, but the namespace has the label `ws.olares.com/injection: disabled` or is
-    /// one of the chart's `webhook.excludedNamespaces`, so new pods would come up without the
+    /// one of the chart's `webhook.excludedNamespaces`, so new pods would start without the
     /// gateway.
     NamespaceDisabled = "namespace-disabled", Notice;
     /// A restart is due, but the app's Helm release is in the middle of a change.
@@ -180,34 +180,34 @@ reasons! {
     /// The last restart did not finish within the Deployment's progress deadline. Nothing more
     /// is restarted until it does.
     RolloutFailed = "rollout-failed", Warning;
-    /// A restart is due, but the last one did not help; the next attempt waits (longer each time).
+    /// A restart is due, but the last one did not fix the pods; the operator retries with back-off.
     RepairBackoff = "repair-backoff", Warning;
-    /// A restart is due, but the API server does not reach our webhook, so new pods would come
-    /// up as the old ones did. `ws-operator doctor` finds out why.
+    /// A restart is due, but the API server does not reach the webhook, so new pods would
+    /// start as the old ones did. `ws-operator doctor` finds out why.
     WebhookUnreachable = "webhook-unreachable", Warning;
-    /// A restart is due, and waits for its turn: only so many workloads are restarted at once.
+    /// A restart is due, but the limit of concurrent restarts is reached.
     RateLimited = "rate-limited", Quiet;
 
     // === how clients get there ===
 
     /// The companion Service leads to the gateway.
     ServiceApplied = "service-applied", Quiet;
-    /// A Service with the companion's name is there and is not ours; it is left alone.
+    /// A Service with the companion's name exists and was not created by the operator; it is not changed.
     ServiceNameTaken = "service-name-taken", Warning;
     /// The stanza says `expose: none`, or the platform's own Envoy or gateway is in the pods (Olares
-    /// up to 1.12.6): the platform routes.
+    /// up to 1.12.6): Olares routes.
     ExposeNone = "expose-none", Quiet;
     /// The entrance's Service leads to the gateway, which passes everything but WebSockets on to
     /// the app (`expose: entrance`).
     EntranceRouted = "entrance-routed", Quiet;
-    /// `expose: entrance`: the entrance's Service still leads to the app itself. It is led to the
-    /// gateway once every ready pod has one, so that no request fails on the way.
+    /// `expose: entrance`: the entrance's Service still leads to the app itself. It is set to the
+    /// gateway once every ready pod has one, so that no request fails meanwhile.
     EntranceWaiting = "entrance-waiting", Quiet;
-    /// The stanza asks for a routing that cannot be: `expose: entrance` needs a Service with an
-    /// address of its own, the port that the entrance names, and a `targetPort` that the pods declare
-    /// where it is a name.
+    /// The routing that the stanza asks for is impossible. `expose: entrance` needs a Service with an
+    /// address of its own, and the port that the entrance names. A `targetPort` by name has to be
+    /// declared by the pods.
     ExposeUnsupported = "expose-unsupported", Warning;
-    /// Writing an object failed; the message has the API server's words. It is tried again.
+    /// Writing an object failed; the message has the API server's error. The operator retries.
     ApiError = "api-error", Warning;
 }
 

@@ -126,7 +126,7 @@ impl Load {
             Self::Heartbeat(count) => format!("{count} open connections, a ping of each every 30 s, watched for longer than the heartbeat's timeout."),
             Self::Sessions(count) => format!("{count} sessions of the gateway in one process, over streams in memory: what grows when the kernel has no part in it."),
             Self::Codec => "What frames alone cost: the gateway's codec and tungstenite's for 10,000 connections in memory, without sockets, tasks or an app.".to_owned(),
-            Self::Proxy => "GET of 1 kB on kept connections, 2,000 a second, through the server to the app; what it adds to the latency of going to the app directly; then 32 at once.".to_owned(),
+            Self::Proxy => "GET of 1 kB on kept connections, 2,000 a second, through the server to the app. Shown is what it adds to the latency of going to the app directly; then 32 at once.".to_owned(),
         }
     }
 }
