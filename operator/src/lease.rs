@@ -73,7 +73,7 @@ impl Lease {
                     self.set(held);
                 }
                 Ok(Err(error)) => {
-                    warn!(error = %chain(&error), "the Lease will be looked at again");
+                    warn!(error = %chain(&error), "the Lease could not be read or written; trying again");
                 }
                 Err(_) => warn!("the API server did not answer about the Lease"),
             }
@@ -160,7 +160,7 @@ impl Lease {
 
     fn set(&self, leading: bool) {
         if self.leading.send_replace(leading) != leading {
-            info!(leading, "leadership");
+            info!(leading, "leadership has changed");
         }
     }
 }

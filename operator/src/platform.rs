@@ -35,17 +35,22 @@ impl Platform {
 
     /// Works for ever.
     pub async fn run(&self, on_change: impl Fn()) {
-        info!(olares = *self.olares.borrow(), "platform");
+        info!(
+            olares = *self.olares.borrow(),
+            "whether this cluster is Olares is known"
+        );
         loop {
             tokio::time::sleep(ASK_AGAIN).await;
             match ask(&self.client).await {
                 Ok(now) if now != self.olares.send_replace(now) => {
-                    info!(olares = now, "the platform is another");
+                    info!(olares = now, "whether this cluster is Olares has changed");
                     on_change();
                 }
                 Ok(_) => {}
                 // What was known remains.
-                Err(error) => warn!(error = %chain(&error), "the platform cannot be asked for"),
+                Err(error) => {
+                    warn!(error = %chain(&error), "cannot find out whether this cluster is Olares")
+                }
             }
         }
     }

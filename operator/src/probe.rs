@@ -60,7 +60,7 @@ impl Probe {
         })) {
             Ok(object) => object,
             Err(error) => {
-                warn!(%error, "no probe");
+                warn!(%error, "the webhook probe could not run");
                 return false;
             }
         };

@@ -138,7 +138,7 @@ impl<K: Clone + Eq + Hash + Display> Queue<K> {
                 let failures = state.failures.entry(key.clone()).or_default();
                 let delay = LAST_RETRY.min(FIRST_RETRY * 2u32.saturating_pow(*failures));
                 *failures += 1;
-                warn!(%key, error = %crate::cluster::chain(&error), retry_in = ?delay, "will be tried again");
+                warn!(%key, error = %crate::cluster::chain(&error), retry_in = ?delay, "the reconciliation failed and will be retried");
                 Some(delay)
             }
         };

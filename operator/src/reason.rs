@@ -65,7 +65,7 @@ reasons! {
     /// Create it through a Deployment, StatefulSet or DaemonSet.
     BarePod = "bare-pod", Warning;
     /// The pod's owner is no Deployment, StatefulSet, DaemonSet or ReplicaSet of apps/v1, so it gets no
-    /// gateway: we could not replace it later.
+    /// gateway: the operator could not replace it later.
     OtherOwner = "other-owner", Warning;
     /// The pod shares the node's network: the gateway's ports would be open on the node.
     HostNetwork = "host-network", Warning;
@@ -154,9 +154,9 @@ reasons! {
     /// Pods run another gateway image than new ones get. The operator restarts nothing for that:
     /// run `ws-operator roll`, which restarts one workload after the other.
     RollOutdated = "roll-outdated", Quiet;
-    /// Pods without the gateway, or with settings of before, that nothing of ours restarts: a ReplicaSet
-    /// without a Deployment made them (Argo Rollouts, Spinnaker). Delete the pods that the message
-    /// names, and their owner makes them anew with the gateway.
+    /// Pods without the gateway, or with outdated settings, that the operator cannot restart: a
+    /// ReplicaSet without a Deployment made them (Argo Rollouts, Spinnaker). Delete the pods that the
+    /// message names, and their owner creates them again with the gateway.
     ReplaceByHand = "replace-by-hand", Warning;
     /// A restart is under way.
     Rolling = "rolling", Quiet;

@@ -49,7 +49,7 @@ const NATIVE_SINCE: u32 = 29;
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let client = Client::try_default()
         .await
-        .context("no way to an API server")?;
+        .context("cannot connect to the API server")?;
     let cluster = Arc::new(Cluster {
         excluded: settings
             .webhook
@@ -137,7 +137,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let ended = tasks.until(terminated()).await;
     if ended.is_ok() {
-        info!("going");
+        info!("shutting down");
         ending.parting.cancel();
         if let Err(error) = lease.release().await {
             warn!(error = %chain(&error), "the Lease was not given back");
@@ -153,10 +153,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 async fn control(controller: Controller, mut leading: watch::Receiver<bool>) {
     controller.cluster.synced().await;
     while leading.wait_for(|leading| *leading).await.is_ok() {
-        info!("controlling");
+        info!("this replica leads: the controller runs");
         tokio::select! {
             () = controller.run() => return,
-            _ = leading.wait_for(|leading| !*leading) => info!("standing by"),
+            _ = leading.wait_for(|leading| !*leading) => info!("this replica no longer leads: the controller stops"),
         }
     }
 }

@@ -62,7 +62,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
 pub async fn stand_down(settings: StandDown) -> anyhow::Result<()> {
     let client = Client::try_default()
         .await
-        .context("no way to an API server")?;
+        .context("cannot connect to the API server")?;
     // An operator at work would lead the entrances to the gateways again.
     stop(&client, &settings).await?;
     let configuration = Configuration {
@@ -122,7 +122,7 @@ where
     K: Clone + Debug + DeserializeOwned,
 {
     match api.delete(name, &DeleteParams::default()).await {
-        Ok(_) => info!(name, "removed"),
+        Ok(_) => info!(name, "deleted before the uninstall"),
         Err(kube::Error::Api(error)) if error.code == 404 => {}
         Err(error) => return Err(error).with_context(|| format!("cannot remove {name}")),
     }

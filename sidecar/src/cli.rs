@@ -28,11 +28,11 @@ enum Subcommands {
     Dev(Box<DevArgs>),
     /// Talk to a gateway: lines from standard input are sent, messages are printed
     Connect(connect::ConnectArgs),
-    /// Be an app that says back what it hears
+    /// Run a minimal echo app for testing
     Echo(echo::EchoArgs),
     /// Exit 0 if a running gateway is alive (for exec probes)
     Healthcheck(healthcheck::HealthcheckArgs),
-    /// Make a running gateway send its clients away, and wait until the app knows (a preStop hook)
+    /// Make a running gateway close its clients, and wait until the app has every close (a preStop hook)
     Drain(drain::command::DrainArgs),
 }
 
@@ -44,7 +44,7 @@ pub struct RunArgs {
     /// The app's callback path, such as /ws/message
     #[arg(long, env = env::URL, value_name = "PATH")]
     pub url: Option<String>,
-    /// Settings as one JSON object, as the operator passes them; single flags count more
+    /// Settings as one JSON object, as the operator passes them; flags override this
     #[arg(long, env = env::OPTIONS, value_name = "JSON", hide_env_values = true)]
     pub options: Option<String>,
     #[command(flatten)]

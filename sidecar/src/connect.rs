@@ -20,16 +20,16 @@ pub(crate) struct ConnectArgs {
     /// Send a header
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// Send {"event":"ping"} so often, in seconds; 0: never
+    /// Seconds between {"event":"ping"} messages; 0: none
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     ping: u64,
     /// Send this instead of lines from standard input; may be given several times
     #[arg(long, value_name = "MESSAGE")]
     send: Vec<String>,
-    /// End with success when a message that contains this arrives
+    /// Exit with 0 when a message that contains this arrives
     #[arg(long, value_name = "TEXT")]
     expect: Option<String>,
-    /// With --expect: connect and ask again for so many seconds
+    /// With --expect: how many seconds to keep trying
     #[arg(
         long,
         value_name = "SECONDS",

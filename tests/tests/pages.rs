@@ -224,3 +224,90 @@ fn anchor_of(heading: &str) -> String {
         .filter(|c| c.is_alphanumeric() || *c == ' ' || *c == '-');
     kept.collect::<String>().replace(' ', "-")
 }
+
+/// Prose: paragraphs and the items of lists; no code, no tables, no headings.
+fn sentences(page: &str) -> Vec<String> {
+    let mut paragraphs = vec![String::new()];
+    let mut fenced = false;
+    for line in page.lines().map(str::trim) {
+        let fence = line.starts_with("```");
+        fenced ^= fence;
+        if fence || fenced || line.is_empty() || line.starts_with(['|', '#']) {
+            paragraphs.push(String::new());
+            continue;
+        }
+        let (number, rest) = line.split_once(". ").unwrap_or(("", line));
+        let item = if !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()) {
+            Some(rest)
+        } else {
+            line.strip_prefix("- ").or_else(|| line.strip_prefix("* "))
+        };
+        if item.is_some() {
+            paragraphs.push(String::new());
+        }
+        let paragraph = paragraphs.last_mut().unwrap();
+        paragraph.push_str(item.unwrap_or(line));
+        paragraph.push(' ');
+    }
+    paragraphs
+        .iter()
+        .map(|paragraph| as_read(paragraph))
+        .flat_map(|text| {
+            let ends = |word: &str| {
+                word.trim_end_matches(['*', ')', '"'])
+                    .ends_with(['.', '!', '?'])
+            };
+            let words: Vec<_> = text.split_whitespace().collect();
+            let parts = words.split_inclusive(|word| ends(word));
+            parts.map(|words| words.join(" ")).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+/// What is between backticks is one word, and of a link its text is read.
+fn as_read(paragraph: &str) -> String {
+    let plain: String = paragraph
+        .split('`')
+        .enumerate()
+        .map(|(at, part)| if at % 2 == 0 { part } else { "code" })
+        .collect();
+    let mut read = String::new();
+    let mut rest = plain.as_str();
+    while let Some((before, link)) = rest.split_once("](") {
+        read.push_str(before);
+        rest = link.split_once(')').map_or("", |(_, after)| after);
+    }
+    read + rest
+}
+
+#[test]
+fn a_sentence_is_what_ends_with_a_full_stop() {
+    let page = "# A heading. Not read\n\nOne `a. b` [two](x.md). Three!\n```\ncode. Code\n```\n1. Four\n   five\n- Six\n| a | b. c |\n";
+    let found = sentences(page);
+    assert_eq!(found, ["One code [two.", "Three!", "Four five", "Six"]);
+}
+
+#[test]
+fn no_sentence_is_long() {
+    const MOST: usize = 30;
+    let root = cluster::root();
+    let mut long = Vec::new();
+    let pages = pages();
+    assert!(pages.contains(&root.join("docs/operator/routing.md")));
+    // Entries of the changelog, and the page of a tool, list much.
+    for page in pages
+        .iter()
+        .filter(|page| !page.ends_with("CHANGELOG.md") && !page.starts_with(root.join("tests")))
+    {
+        let text = std::fs::read_to_string(page).unwrap();
+        let found = sentences(&text);
+        let found = found
+            .iter()
+            .map(|sentence| (sentence.split_whitespace().count(), sentence))
+            .filter(|(words, _)| *words > MOST);
+        long.extend(
+            found.map(|(words, sentence)| format!("{}: {words} words: {sentence}", page.display())),
+        );
+    }
+    assert!(long.is_empty(), "{}", long.join("\n"));
+}

@@ -35,11 +35,11 @@ enum Error {
     #[error("cannot read or write the webhook configuration {name}")]
     Configuration { name: String, source: kube::Error },
     /// No fault: what was just read is not what is there any more.
-    #[error("somebody else has written the webhook configuration {name}")]
+    #[error("conflict updating the webhook configuration {name}")]
     Overtaken { name: String },
     #[error(transparent)]
     Own(#[from] own::Error),
-    #[error("the certificate of before is served on")]
+    #[error("keeping the previous certificate")]
     Files(#[from] files::Error),
     #[error(
         "the webhook configuration {name} has another caBundle than ca.crt: whoever injects it has not done so yet"
@@ -162,7 +162,10 @@ impl Keeper {
                     let words = chain(&error);
                     // Once: files may be wrong until somebody comes.
                     if words != said {
-                        warn!(error = words, "certificates will be looked at again");
+                        warn!(
+                            error = words,
+                            "certificates could not be checked; trying again"
+                        );
                         said = words;
                     }
                     pause

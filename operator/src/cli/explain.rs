@@ -40,7 +40,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<String> {
     let client = Client::try_default()
         .await
-        .context("no way to an API server")?;
+        .context("cannot connect to the API server")?;
     let namespace = match &arguments.namespace {
         Some(namespace) => namespace.clone(),
         None => client.default_namespace().to_owned(),

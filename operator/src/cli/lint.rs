@@ -104,7 +104,7 @@ fn validate(file: &str, field: &str, root: &Node, beside: &Beside) -> Vec<Proble
                 source: file.to_owned(),
                 position: root.position,
                 path: "entrances".to_owned(),
-                message: "none: nobody knows which pods are meant".to_owned(),
+                message: "missing; cannot tell which pods need the gateway".to_owned(),
             });
             return problems;
         }

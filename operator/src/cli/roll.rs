@@ -26,7 +26,7 @@ use crate::run::runs_native;
 /// Between two looks while restarts are under way.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Restart workloads whose gateway has settings of before, or another image than new pods get
+/// Restart workloads whose gateway has outdated settings, or another image than new pods get
 ///
 /// As the operator restarts: one annotation on the pod template, only while the app's
 /// PodDisruptionBudget allows it, never a paused Deployment, never amid a Helm release. What
@@ -74,7 +74,7 @@ struct View<'a> {
 pub(super) async fn run(arguments: &Arguments) -> anyhow::Result<Output> {
     let client = Client::try_default()
         .await
-        .context("no way to an API server")?;
+        .context("cannot connect to the API server")?;
     let namespace = match (&arguments.namespace, arguments.all) {
         (_, true) => None,
         (Some(namespace), _) => Some(namespace.clone()),

@@ -123,7 +123,7 @@ impl ApplicationManagers {
                 () = self.records.follow(records, config, |change| self.changed(change)) => {}
                 _ = gone.wait_for(|served| !*served) => {}
             }
-            info!("ApplicationManagers are known no more");
+            info!("the kind ApplicationManager is gone from the cluster");
             for change in self.records.clear() {
                 self.changed(&change);
             }

@@ -198,7 +198,7 @@ impl HelmReleases {
             return match self.remove(&release, None).await {
                 // It was written while we read more namespaces.
                 Err(error) if !self.reads(&release.namespace) && error.is_forbidden() => {
-                    warn!(%release, "its AppManifest is nobody's: no Helm release is read in its namespace any more");
+                    warn!(%release, "the AppManifest has lost its source: Helm releases are no longer read in its namespace");
                     Ok(None)
                 }
                 outcome => outcome,

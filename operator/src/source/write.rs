@@ -169,7 +169,7 @@ impl Writer {
             && rank(other.as_deref()) < rank(Some(self.source))
         {
             let winner = winner(other.as_deref());
-            info!(%app, source = self.source, winner, "left alone");
+            info!(%app, source = self.source, winner, "the AppManifest of another source has precedence and is not changed");
             return Ok(());
         }
         let mut body = document.manifest(app, self.source);

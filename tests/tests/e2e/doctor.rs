@@ -19,7 +19,7 @@ pub(crate) async fn a_healthy_operator_and_broken_ones(_: Arc<Namespace>) -> Res
     operator::scale(0).await?;
     let found = broken()?;
     finding(&found, "operator", "scaled to zero")?;
-    finding(&found, "lease", "nobody controls")?;
+    finding(&found, "lease", "no active leader")?;
     finding(&found, "webhook", "without the webhook's mark")?;
     operator::scale(2).await?;
     healthy("after the operator came back").await?;

@@ -48,7 +48,7 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
     if due > 0 {
         findings.push(warning(
             "pods",
-            format!("{due} pods lack the gateway or have settings of before"),
+            format!("{due} pods lack the gateway or have outdated settings"),
             "the status of their AppManifests says what the operator waits for",
             "docs/reasons.md",
         ));
@@ -57,7 +57,7 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
         findings.push(warning(
             "pods",
             format!("{outdated} pods run another gateway image than new ones get"),
-            "ws-operator roll --all, when it suits",
+            "run ws-operator roll --all at a time of your choice",
             "docs/operator/rollouts.md",
         ));
     }

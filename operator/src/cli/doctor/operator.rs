@@ -130,7 +130,7 @@ pub(super) fn of_lease(lease: Option<&Lease>, pods: &[String], now: Timestamp) -
     let (check, link) = ("lease", "docs/operator/install.md");
     let told = |why: &str, fix| {
         let message =
-            format!("nobody controls: {why}. Nothing is restarted or routed; admission goes on");
+            format!("no active leader: {why}. Nothing is restarted or routed; admission continues");
         broken(check, message, fix, link)
     };
     let nobody = |why: &str| told(why, LOOK);

@@ -129,7 +129,7 @@ fn of_pod(
             (Reason::RollBare, message, injection)
         }
         Decision::Inject(injection) => {
-            let message = "its gateway has settings of before";
+            let message = "its gateway has outdated settings";
             (Reason::RollStale, message, injection)
         }
         Decision::Skip(skip) => return (skip.reason, skip.message, skip.app),

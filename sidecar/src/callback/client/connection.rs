@@ -61,7 +61,7 @@ impl AppConnection {
             });
             match wrote.await {
                 Ok(count) if count > 0 => written += count,
-                Ok(_) => return Err(SendError::InDoubt("the app takes nothing".to_owned())),
+                Ok(_) => return Err(SendError::InDoubt("the app reads nothing".to_owned())),
                 Err(error) if written == 0 => return Err(SendError::NotTaken(error.to_string())),
                 Err(error) => return Err(SendError::InDoubt(error.to_string())),
             }
@@ -78,7 +78,9 @@ impl AppConnection {
                     read.map_err(|error| SendError::InDoubt(error.to_string()))?;
                     let whole = match buffer.filled() {
                         [] if reader.feed_end() => true,
-                        [] if reader.has_begun() => return broken("it hung up amid its answer"),
+                        [] if reader.has_begun() => {
+                            return broken("the connection closed mid-response");
+                        }
                         [] => return broken("it hung up without an answer"),
                         bytes => reader
                             .feed(bytes)
