@@ -80,7 +80,7 @@ impl Field for bool {
 }
 
 impl Field for String {
-    const ALLOWED: &'static str = "a text";
+    const ALLOWED: &'static str = "a string";
 
     fn read(node: &Node) -> Option<Self> {
         match &node.value {
@@ -307,7 +307,7 @@ mod tests {
                 "publish is no key of it; did you mean url?",
             ),
             ("{type: t, url: /a, uri: /b}", "uri is no key of it"),
-            ("{url: /a}", "type: expected a text that is not empty"),
+            ("{url: /a}", "type: expected a non-empty string"),
             ("{type: t}", "url: expected a path that begins with a slash"),
             (
                 "{type: t, url: a}",

@@ -46,7 +46,7 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Field for Secret {
-    const ALLOWED: &'static str = "a text that is not empty";
+    const ALLOWED: &'static str = "a non-empty string";
     const HIDDEN: bool = true;
 
     fn read(node: &Node) -> Option<Self> {

@@ -57,23 +57,23 @@ group! {
         /// How long an event that provably did not arrive is sent again, with back-off;
         /// then the client is closed with 1013.
         "retryFor" retry_for: Duration = Duration::from_secs(10);
-        /// What a client hears when the app answers one of its events with an error: `ignore`
-        /// (nothing), `tell` (`{"type":"error","payload":{"status":…}}`) or `close` (1009 for a 413,
-        /// else 1011). An open that is answered 401 or 403 ends the connection in any case.
+        /// What a client gets when the app answers one of its events with an error: `ignore`
+        /// (nothing), `tell` (`{"type":"error","payload":{"status":…}}`) or `close` (1009 for a
+        /// 413, else 1011). An open that is answered 401 or 403 ends the connection in any case.
         "onError" on_error: OnError = OnError::Ignore;
-        /// How long a gateway that was killed keeps new clients waiting while the app hears of
-        /// those that were cut off; what is left it hears beside them.
+        /// How long new clients wait after a gateway was killed, while the app gets the close
+        /// callbacks of the lost connections. The remaining ones are sent beside new clients.
         "recoverFor" recover_for: Duration = Duration::from_secs(10);
-        /// How long a connection to the app is kept unused, at most. It is less where the app
-        /// says so by `Keep-Alive: timeout`, or was seen to hang up sooner. 0: none is kept.
+        /// How long a connection to the app is kept unused, at most. It is less if the app says so
+        /// by `Keep-Alive: timeout`, or was seen to close connections sooner. 0: none is kept.
         "keepAlive" keep_alive: Duration = Duration::from_millis(1500);
         /// How many callbacks may be under way at once, over all connections.
         "concurrency" concurrency: NonZeroU32 = at_least_one(1000);
-        /// How many questions of the auth hook may be under way at once, beside the callbacks.
-        /// Four times as many may wait; more upgrades are answered 503.
+        /// How many subrequests to the auth hook may be under way at once, beside the callbacks.
+        /// Four times as many may wait; further upgrades get 503.
         "authConcurrency" auth_concurrency: NonZeroU32 = at_least_one(64);
         /// How many messages of one connection may wait for the app. Then no more than 64 KiB are
-        /// read from that client, so that pings and a close among them are heard.
+        /// read from that client, so that pings and a close among them are processed.
         "queue" queue: NonZeroU32 = at_least_one(16);
     }
 }
@@ -85,18 +85,18 @@ group! {
         /// dropped from anyone else's request, however they are spelled.
         "headers" headers: Vec<HeaderName> = vec![HeaderName::from_static("x-bfl-user")];
         /// Proxies whose identity headers count, as each of them overwrites what clients send.
-        /// Unset: 127.0.0.1 and ::1, and of these only requests without a proxy's headers. Once
-        /// it is set, loopback counts only if it is listed. An empty list: nobody.
+        /// Unset: 127.0.0.1 and ::1, and of these only requests without a proxy's headers. Once it
+        /// is set, loopback counts only if it is listed. An empty list: none.
         "trustedProxies" trusted_proxies: Option<Vec<IpNet>> = None;
-        /// A trusted proxy may begin a connection with a PROXY protocol header (version 1 or 2), as AWS'
-        /// NLB and HAProxy do. Who it names is then the peer, also where it is asked who is trusted.
+        /// A trusted proxy may begin a connection with a PROXY protocol header (version 1 or 2), as
+        /// AWS' NLB and HAProxy do. The address in it is then the peer, for limits and for trust.
         "proxyProtocol" proxy_protocol: bool = false;
-        /// The name in `wss://name:password@host` is the user once the auth hook lets it in. Only
-        /// for a hook that checks the password.
+        /// The name in `wss://name:password@host` is the user once the auth hook has accepted it.
+        /// Use it only with a hook that checks the password.
         "basic" basic: bool = false;
-        /// Who says under which namespace a client is: `client` (`?namespace=`, which selects
-        /// nobody by itself) or `hook` (the auth hook, a token's claim `namespace`, or the open
-        /// callback's answer).
+        /// What decides a client's namespace: `client` (`?namespace=`, which is no selector on its
+        /// own) or `hook` (the auth hook, a token's claim `namespace`, or the open callback's
+        /// answer).
         "namespaces" namespaces: Namespaces = Namespaces::Client;
     }
 }
@@ -111,32 +111,33 @@ group! {
         /// A file that holds such a key set; read again when it changes.
         "jwksFile" jwks_file: Option<String> = None;
         /// Where such a key set is fetched from. The last one that was good counts until there is a
-        /// newer one; until the first is there, whoever brings a token is answered 503.
+        /// newer one; until the first is there, clients with a token get 503.
         "jwksUrl" jwks_url: Option<HttpUrl> = None;
-        /// Certificates (PEM) that `jwksUrl` is trusted by. Unset: what the system trusts.
+        /// Certificates (PEM) of the authorities that `jwksUrl` is verified with. Unset: the
+        /// system's.
         "jwksCa" jwks_ca: Option<String> = None;
         /// How often `jwksUrl` is fetched.
         "jwksInterval" jwks_interval: Interval = Interval(Duration::from_mins(5));
         /// How long one fetch may take.
         "jwksTimeout" jwks_timeout: Interval = Interval(Duration::from_secs(5));
-        /// A token that names an unknown key has the set fetched at once, but no sooner than so
-        /// long after the fetch before.
+        /// A token that names an unknown key has the set fetched at once, but no sooner than this
+        /// long after the previous fetch.
         "jwksCooldown" jwks_cooldown: Interval = Interval(Duration::from_secs(30));
-        /// Where a token may be, in the order in which it is looked for: `header`
-        /// (`Authorization: Bearer`), `cookie`, `query`, `subprotocol`.
+        /// Where a token may be, in the order in which they are checked: `header` (`Authorization:
+        /// Bearer`), `cookie`, `query`, `subprotocol`.
         "from" from: Vec<TokenPlace> = vec![TokenPlace::Header, TokenPlace::Cookie];
         /// The cookie that carries the token.
         "cookie" cookie: String = "ID_TOKEN".to_owned();
         /// The query parameter that carries the token, where `from` has `query`.
         "query" query: String = "access_token".to_owned();
-        /// The claim that names the user: a text, or a number as it is written.
+        /// The claim that names the user: a string, or a number as it is written.
         "claim" claim: String = "preferred_username".to_owned();
         /// The issuer (`iss`) that a token must have. Unset: any.
         "issuer" issuer: Option<String> = None;
         /// The audience (`aud`) that a token must have. Unset: any.
         "audience" audience: Option<String> = None;
-        /// How far clocks may differ: added to a token's end (`exp`), taken off its begin (`nbf`).
-        /// The connection ends with its token, 4401.
+        /// How far clocks may differ: added to a token's end (`exp`), subtracted from its start
+        /// (`nbf`). The connection ends with its token, 4401.
         "leeway" leeway: Leeway = Leeway(Duration::from_mins(1));
         /// Refuse upgrades without a valid token (401).
         "required" required: bool = false;
@@ -150,9 +151,9 @@ const fn at_least_one(count: u32) -> NonZeroU32 {
 group! {
     /// `health`: what load balancers ask on the clients' port.
     Health {
-        /// The path on the clients' port that answers 200 while new clients are let in, and 503 before
-        /// that and from shutdown on. Unset: `/healthz`, and none with `expose: entrance`, where
-        /// all paths are the app's.
+        /// The path on the clients' port that answers 200 while new clients are accepted, and 503
+        /// before that and from shutdown on. Unset: `/healthz`, and none with `expose: entrance`,
+        /// where all paths are the app's.
         "path" path: Option<UrlPath> = None;
     }
 }
@@ -160,9 +161,9 @@ group! {
 group! {
     /// `drain`: how clients are sent away when the gateway is to end.
     Drain {
-        /// How long closing all clients and telling the app may take in all.
+        /// How long closing all clients and sending all close callbacks may take in all.
         "timeout" timeout: Duration = Duration::from_secs(20);
-        /// Clients are closed one by one over so long, so that they do not reconnect at once.
+        /// Clients are closed one by one over this time, so that they do not reconnect at once.
         "spread" spread: Duration = Duration::from_secs(1);
         /// The close code: 1001 (going away) or 1012 (service restart).
         "code" code: CloseCode = CloseCode(1001);

@@ -92,7 +92,7 @@ impl<'a> Fields<'a> {
 
     /// A text; the empty one counts as absent.
     pub fn text(&self, field: &'static str) -> Result<Option<String>, BodyError> {
-        let text = self.get::<String>(field, "a text")?;
+        let text = self.get::<String>(field, "a string")?;
         Ok(text.filter(|text| !text.is_empty()))
     }
 
@@ -134,7 +134,7 @@ impl<'a> Fields<'a> {
             None | Some("json") => Ok(Message::text(payload.get())),
             Some("text") => text()
                 .map(|text| Message::text(&text))
-                .ok_or(wrong("a text, as encoding is text")),
+                .ok_or(wrong("a string, as encoding is text")),
             Some("base64") => text()
                 .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
                 .map(|bytes| Message::binary(&bytes))
@@ -174,7 +174,7 @@ impl<'a> Fields<'a> {
 fn kind(document: &[u8]) -> &'static str {
     match document.trim_ascii_start().first() {
         Some(b'[') => "a list",
-        Some(b'"') => "a text",
+        Some(b'"') => "a string",
         Some(b't' | b'f') => "true or false",
         Some(b'n') => "null",
         _ => "a number",
@@ -257,7 +257,7 @@ mod tests {
     fn what_is_no_object_is_named() {
         for (body, found) in [
             ("[1]", "a list"),
-            (" \"a\"", "a text"),
+            (" \"a\"", "a string"),
             ("7", "a number"),
             ("true", "true or false"),
             ("null", "null"),

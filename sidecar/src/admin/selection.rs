@@ -55,7 +55,7 @@ pub fn selector(
 }
 
 fn read(fields: &Fields<'_>) -> Result<Criteria, BodyError> {
-    let mut id = words(fields, "conn_id", "a text", |text: String| vec![text])?;
+    let mut id = words(fields, "conn_id", "a string", |text: String| vec![text])?;
     let mut users = list(fields, "users")?;
     // Existing apps send both keys and fill one.
     match (&id, &users) {
@@ -67,7 +67,7 @@ fn read(fields: &Fields<'_>) -> Result<Criteria, BodyError> {
         (Some(id), Some(conns)) => Some(conns.into_iter().filter(|it| id.contains(it)).collect()),
         (id, conns) => id.or(conns),
     };
-    let namespace = words(fields, "namespace", "a text", |text: String| vec![text])?;
+    let namespace = words(fields, "namespace", "a string", |text: String| vec![text])?;
     Ok(Criteria {
         all: fields.get("all", "true or false")?.unwrap_or(false),
         // An id that is none of ours selects nobody.
@@ -100,7 +100,7 @@ fn access(fields: &Fields<'_>) -> Result<Access, BodyError> {
 }
 
 fn list(fields: &Fields<'_>, field: &'static str) -> Result<Option<Vec<String>>, BodyError> {
-    words(fields, field, "a list of texts", |list| list)
+    words(fields, field, "a list of strings", |list| list)
 }
 
 /// `null` is what Go writes for a list that was never filled. Beside a key that is, it is absent;
@@ -195,8 +195,8 @@ mod tests {
     #[test]
     fn errors_name_the_field() {
         for (body, words) in [
-            (r#"{"users":"ann"}"#, "users: expected a list of texts"),
-            (r#"{"conn_id":["x"]}"#, "conn_id: expected a text"),
+            (r#"{"users":"ann"}"#, "users: expected a list of strings"),
+            (r#"{"conn_id":["x"]}"#, "conn_id: expected a string"),
             (
                 r#"{"all":true,"users_access_type":null}"#,
                 "users_access_type: expected 0 (all), 1 (private) or 2 (public)",

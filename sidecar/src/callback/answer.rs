@@ -163,7 +163,10 @@ mod tests {
                 "broadcast: user: is no key here; did you mean users",
             ),
             (r#"{"encoding":"text"}"#, "reply is missing"),
-            (r#"{"reply":1,"encoding":"text"}"#, "reply: expected a text"),
+            (
+                r#"{"reply":1,"encoding":"text"}"#,
+                "reply: expected a string",
+            ),
         ] {
             let error = parse(answer.as_bytes()).unwrap_err();
             assert!(error.to_string().starts_with(words), "{answer}: {error}");

@@ -222,7 +222,7 @@ impl Field for MessageType {
             None if entry.get("url").and_then(UrlPath::read).is_none() => {
                 format!("url: expected {}", UrlPath::ALLOWED)
             }
-            None => "type: expected a text that is not empty".to_owned(),
+            None => "type: expected a non-empty string".to_owned(),
         }
     }
 

@@ -13,14 +13,15 @@ group! {
     Heartbeat {
         /// How often `serverPing` pings; without it this has no effect. Unset: 30 s.
         "interval" interval: Option<Interval> = None;
-        /// A client that has been silent for so long is closed with 4408, as is one that takes
-        /// nothing for so long while something waits for it. 0: silence is fine, and 75 s for the
-        /// rest. Unset: 75 s, or two and a half of `serverPing`'s intervals where that is more.
+        /// A client that is silent for this long is closed with 4408, as is one that reads nothing
+        /// for this long while data waits for it. 0: no limit on silence, and 75 s for unread data.
+        /// Unset: 75 s, or two and a half of `serverPing`'s intervals where that is more.
         "timeout" timeout: Option<Duration> = None;
-        /// Send WebSocket pings every interval; a client that does not answer one within an
-        /// interval of its being written, and takes nothing meanwhile, is cut off.
+        /// Send WebSocket pings every interval; a client that has not answered by the next ping,
+        /// and reads nothing meanwhile, is disconnected.
         "serverPing" server_ping: bool = false;
-        /// Only `{"event":"ping"}` counts as life, as in the original Olares gateway; else any frame does.
+        /// Only `{"event":"ping"}` resets the timeout, as in the original Olares gateway. By
+        /// default any frame does.
         "strict" strict: bool = false;
         /// Answer `{"event":"ping"}` in the app's place. `false`: it is a message like any other,
         /// for apps that use it themselves.

@@ -108,7 +108,11 @@ fn name(claims: &Claims, claim: &str) -> Result<String, String> {
     let name = match raw.as_bytes().first() {
         Some(b'"') => serde_json::from_str(raw).map_err(|_| "its claims are malformed")?,
         Some(b'-' | b'0'..=b'9') => raw.to_owned(),
-        _ => return Err(format!("its claim {claim} is neither a text nor a number")),
+        _ => {
+            return Err(format!(
+                "its claim {claim} is neither a string nor a number"
+            ));
+        }
     };
     if name.trim().is_empty() {
         return Err(format!("its claim {claim} is empty"));
