@@ -7,7 +7,7 @@ use stanza::field::{AppPort, Field, UrlPath};
 use stanza::node::{Node, Value};
 use stanza::{CallbackTarget, Manifest, gateway_options, settings};
 
-use crate::cli::RunArgs;
+use crate::args::RunArgs;
 
 /// What the gateway runs with.
 #[derive(Clone, Debug)]

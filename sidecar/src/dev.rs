@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 
-use crate::cli::{DevArgs, ProcessArgs};
+use crate::args::{DevArgs, ProcessArgs};
 use crate::config::Config;
 use crate::run;
 

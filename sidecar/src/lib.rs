@@ -30,6 +30,7 @@ pub mod ws;
 pub mod fuzzing;
 
 mod app_pool;
+mod args;
 mod ask;
 mod client_address;
 mod connect;

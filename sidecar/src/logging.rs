@@ -3,7 +3,7 @@
 use anyhow::Context;
 use telemetry::log_filter::Modules;
 
-use crate::cli::ProcessArgs;
+use crate::args::ProcessArgs;
 
 const MODULES: Modules<'_> = Modules {
     own: "ws_gateway",

@@ -15,10 +15,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::admin::guard::{AdminTokens, TokenLock};
+use crate::args::{ProcessArgs, RunArgs};
 use crate::callback::Signer;
 use crate::callback::client::AppClient;
 use crate::callback::signing::SigningKey;
-use crate::cli::{ProcessArgs, RunArgs};
 use crate::config::Config;
 use crate::drain::Drain;
 use crate::gateway::Gateway;
