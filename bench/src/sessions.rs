@@ -21,9 +21,10 @@ use ws_gateway::callback::{Answer, Outgoing, SendError, Transport};
 use ws_gateway::connection::Connection;
 use ws_gateway::gateway::Gateway;
 use ws_gateway::identity::{ConnectionId, Identity, Token};
+use ws_gateway::protocol::CloseReason;
 use ws_gateway::selector::{Criteria, Selector};
 use ws_gateway::session::Session;
-use ws_gateway::ws::{CloseReason, Message};
+use ws_gateway::ws::Message;
 
 use crate::inner::{self, cpu, resident};
 use crate::load::Metrics;

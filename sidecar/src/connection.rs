@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::budget::{Budget, Size, Way};
 use crate::callback::client::AddressGroup;
 use crate::identity::{ConnectionId, Identity};
-use crate::ws::CloseReason;
+use crate::protocol::CloseReason;
 use heartbeat::Ping;
 use held::Eviction;
 use outbox::{FRAME_OVERHEAD, Outbox, Queued};

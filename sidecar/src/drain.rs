@@ -17,8 +17,8 @@ use tracing::{info, warn};
 
 use crate::callback::Transport;
 use crate::gateway::Gateway;
+use crate::protocol::CloseReason;
 use crate::proxy::Upstream;
-use crate::ws::CloseReason;
 
 /// Where the pod's own processes ask for it, on the operations port.
 pub(crate) const PATH: &str = "/drain";

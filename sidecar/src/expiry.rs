@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::gateway::Gateway;
-use crate::ws::CloseReason;
+use crate::protocol::CloseReason;
 
 const TICK: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 256;

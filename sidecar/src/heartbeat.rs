@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::callback::Transport;
 use crate::connection::{Connection, Patience};
 use crate::gateway::Gateway;
-use crate::ws::CloseReason;
+use crate::protocol::CloseReason;
 
 const PIECE: usize = 1024;
 

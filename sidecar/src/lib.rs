@@ -17,6 +17,7 @@ pub mod inbound;
 pub mod journal;
 pub mod metrics;
 pub mod pace;
+pub mod protocol;
 pub mod registry;
 pub mod reply;
 pub mod secret_file;

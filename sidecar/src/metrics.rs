@@ -19,7 +19,7 @@ use telemetry::exposition::Format;
 
 use crate::callback::Action;
 use crate::journal::JournalMetrics;
-use crate::ws::CloseReason;
+use crate::protocol::CloseReason;
 
 #[derive(Clone, Debug)]
 pub struct Metrics {

@@ -28,8 +28,9 @@ use crate::connection::{Connection, Pong};
 use crate::gateway::Admission;
 use crate::inbound::{self, Inbound};
 use crate::metrics::{CallbackResult, MessageType};
+use crate::protocol::CloseReason;
 use crate::read_buffer;
-use crate::ws::{self, CloseReason, Frame};
+use crate::ws::{self, Frame};
 use lane::Lane;
 pub(crate) use placed::Placed;
 use placed::Step;
@@ -183,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             }
             Poll::Ready(Ok(Read::Discarded)) => Some(0),
             Poll::Ready(Ok(Read::End)) => {
-                self.begin_close(&CloseReason::Vanished);
+                self.begin_close(&CloseReason::Abnormal);
                 self.socket.drop_stream();
                 None
             }
@@ -322,7 +323,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
 
     fn vanished(&mut self, error: &std::io::Error) {
         debug!(connection = %self.connection.id, %error, "client gone");
-        self.begin_close(&CloseReason::Vanished);
+        self.begin_close(&CloseReason::Abnormal);
         self.socket.drop_stream();
     }
 

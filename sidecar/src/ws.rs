@@ -5,13 +5,11 @@
 //! frame, where this decoder holds nothing between messages and one encoded frame is shared by
 //! all its recipients. tungstenite is the oracle of the tests below and of the fuzz targets.
 
-mod close;
 mod decode;
 mod encode;
 mod handshake;
 mod utf8;
 
-pub use close::CloseReason;
 pub use decode::{Decoder, Frame, Payload, Violation};
 pub use encode::{Message, close, ping, pong};
 pub use handshake::accept_key;

@@ -16,7 +16,7 @@ use ws_gateway::callback::Action;
 use ws_gateway::metrics::{
     AdminCall, CallbackResult, MessageType, Metrics, RefusalReason, TokenResult,
 };
-use ws_gateway::ws::CloseReason;
+use ws_gateway::protocol::CloseReason;
 
 /// All that can be counted, once: what has labels is exported then.
 fn metrics() -> Metrics {
@@ -27,7 +27,7 @@ fn metrics() -> Metrics {
             code: 1000,
             reason: reason(),
         },
-        CloseReason::Vanished,
+        CloseReason::Abnormal,
         CloseReason::App {
             code: 1000,
             reason: reason(),

@@ -13,7 +13,8 @@ use serde_json::value::RawValue;
 use stanza::field::CloseCode;
 use stanza::spelled_alike;
 
-use crate::ws::{CloseReason, Message};
+use crate::protocol::CloseReason;
+use crate::ws::Message;
 
 /// A JSON object, split.
 pub struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);

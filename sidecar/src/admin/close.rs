@@ -10,8 +10,8 @@ use super::body::{BodyError, Fields};
 use super::selection::{self, Otherwise};
 use crate::callback::Transport;
 use crate::gateway::Gateway;
+use crate::protocol::CloseReason;
 use crate::selector::Selector;
-use crate::ws::CloseReason;
 
 #[derive(Serialize)]
 pub(super) struct Closed {

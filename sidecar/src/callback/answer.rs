@@ -5,8 +5,9 @@ use stanza::choice::Namespaces;
 
 use crate::admin::body::{BodyError, Fields};
 use crate::admin::selection::{self, Otherwise};
+use crate::protocol::CloseReason;
 use crate::selector::Selector;
-use crate::ws::{CloseReason, Message};
+use crate::ws::Message;
 
 pub const CONTENT_TYPE: &str = "application/vnd.olares.ws+json";
 

@@ -22,8 +22,9 @@ use super::event::{Action, Outgoing};
 use super::{Answer, SendError, Transport, refusal, target};
 use crate::identity::ConnectionId;
 use crate::metrics::{CallbackResult, Metrics};
+use crate::protocol::CloseReason;
 use crate::throttle::Throttle;
-use crate::ws::{CloseReason, Message};
+use crate::ws::Message;
 
 /// What became of an event.
 #[derive(Debug)]

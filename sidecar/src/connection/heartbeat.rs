@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Connection, Shared, millis};
-use crate::ws::CloseReason;
+use crate::protocol::CloseReason;
 
 /// What the heartbeat holds a client to.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Connection, Shared};
 use crate::budget::{Budget, Holder, Size, Way};
-use crate::ws::CloseReason;
+use crate::protocol::CloseReason;
 
 /// Whether the budget wants back what this connection holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::Session;
 use super::lane::Step;
 use crate::callback::{Action, Actions, Transport};
-use crate::ws::CloseReason;
+use crate::protocol::CloseReason;
 
 impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
     pub(super) fn after_callback(&mut self, step: Step) {

@@ -13,7 +13,7 @@ use crate::callback::{Action, Actions, Outcome, Transport};
 use crate::connection::Connection;
 use crate::gateway::{App, Gateway};
 use crate::identity::ConnectionId;
-use crate::ws::CloseReason;
+use crate::protocol::CloseReason;
 
 /// Bounded by `callback.queue` messages and [`MAX_WAITING`] bytes (one message is always taken),
 /// and [`AHEAD`] beyond, which are taken so that the pings among them are heard; then reading from

@@ -12,7 +12,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::unfinished::Unfinished;
 use crate::connection::{Connection, Room};
-use crate::ws::{self, CloseReason, Decoder};
+use crate::protocol::CloseReason;
+use crate::ws::{self, Decoder};
 
 pub(super) struct Socket<S> {
     /// `None` once the client's side is over.
@@ -185,7 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
 
     pub(super) fn begin_close(&mut self, reason: &CloseReason, patience: Duration, most: Duration) {
         let frame = match reason {
-            CloseReason::Vanished => return self.drop_stream(),
+            CloseReason::Abnormal => return self.drop_stream(),
             _ if self.deaf => return self.drop_stream(),
             CloseReason::Client { code: 1005, .. } => ws::close(None, ""),
             CloseReason::Client { code, .. } => ws::close(Some(*code), ""),

@@ -11,7 +11,7 @@
 
 mod header;
 
-use super::{CloseReason, Opcode, utf8};
+use super::{Opcode, utf8};
 use header::{Header, unmask};
 
 #[derive(Debug, Default)]
@@ -348,18 +348,6 @@ impl PartialEq for Payload<'_> {
 }
 
 impl Eq for Payload<'_> {}
-
-// === impl Violation ===
-
-impl From<Violation> for CloseReason {
-    fn from(violation: Violation) -> Self {
-        match violation {
-            Violation::Protocol(detail) => Self::Protocol(detail),
-            Violation::InvalidText => Self::InvalidText,
-            Violation::TooBig => Self::TooBig,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::ws::Violation;
+
 /// Everything that ends a connection. `code` is what the app hears and, where a close frame is
 /// sent at all, what the client hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,7 +11,7 @@ pub enum CloseReason {
     /// The client sent a close frame; without a body it counts as 1005.
     Client { code: u16, reason: Box<str> },
     /// The stream ended without a close frame: reset, network gone, process killed.
-    Vanished,
+    Abnormal,
     /// The app asked for it, by the admin API or in a callback's answer.
     App { code: u16, reason: Box<str> },
     /// SIGTERM.
@@ -48,7 +50,7 @@ impl CloseReason {
             | Self::App { code, .. }
             | Self::Shutdown { code }
             | Self::Refused { code } => *code,
-            Self::Vanished => 1006,
+            Self::Abnormal => 1006,
             Self::Protocol(_) => 1002,
             Self::InvalidText => 1007,
             Self::TooBig => 1009,
@@ -63,7 +65,7 @@ impl CloseReason {
     pub fn reason(&self) -> Cow<'_, str> {
         Cow::Borrowed(match self {
             Self::Client { reason, .. } | Self::App { reason, .. } => reason,
-            Self::Vanished => "",
+            Self::Abnormal => "",
             Self::Shutdown { .. } => "shutting down",
             Self::Protocol(detail) => return Cow::Owned(format!("protocol error: {detail}")),
             Self::InvalidText => "text is not UTF-8",
@@ -86,7 +88,7 @@ impl CloseReason {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Client { .. } => "client",
-            Self::Vanished => "vanished",
+            Self::Abnormal => "vanished",
             Self::App { .. } => "app",
             Self::Shutdown { .. } => "shutdown",
             Self::Protocol(_) => "protocol_error",
@@ -109,7 +111,17 @@ impl CloseReason {
     pub fn discards_outbox(&self) -> bool {
         matches!(
             self,
-            Self::SlowReader | Self::Overloaded | Self::Vanished | Self::PingTimeout
+            Self::SlowReader | Self::Overloaded | Self::Abnormal | Self::PingTimeout
         )
+    }
+}
+
+impl From<Violation> for CloseReason {
+    fn from(violation: Violation) -> Self {
+        match violation {
+            Violation::Protocol(detail) => Self::Protocol(detail),
+            Violation::InvalidText => Self::InvalidText,
+            Violation::TooBig => Self::TooBig,
+        }
     }
 }
