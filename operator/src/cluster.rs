@@ -7,6 +7,7 @@ mod pending;
 mod progress;
 mod refusals;
 mod store;
+mod unpulled;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use pending::{Pending, Ticket};
 pub use progress::Progress;
 pub use refusals::{Failure, Refusal, anew};
 pub use store::{Change, Facts, Store, chain};
+pub use unpulled::{UNRETRIEVED, Unpulled, Unretrieved};
 
 #[derive(Default)]
 pub struct Cluster {
@@ -40,6 +42,7 @@ pub struct Cluster {
     pub ranges: Store<Ranges>,
     pub quotas: Store<Quota>,
     pub refusals: Store<Refusal>,
+    pub unretrieved: Store<Unretrieved>,
     /// By name; they themselves are in none.
     pub namespaces: Store<NamespaceFacts>,
     /// Namespaces that the webhook is installed not to look at.
@@ -75,6 +78,7 @@ impl Cluster {
             self.ranges.synced(),
             self.quotas.synced(),
             self.refusals.synced(),
+            self.unretrieved.synced(),
             self.namespaces.synced(),
         );
     }

@@ -319,10 +319,7 @@ fn check<'a>(
     if !shape.shares
         && let Some(why) = ground.unsaid(&resources)
     {
-        let message = format!(
-            "{why}: set it by resources in the stanza, or by gateway.resources of the chart"
-        );
-        return refuse(Reason::Quota, &message);
+        return refuse(Reason::Quota, &Reason::Quota.advise(&why));
     }
     Ok(websocket)
 }

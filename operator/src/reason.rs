@@ -82,6 +82,10 @@ reasons! {
     /// runs on without it. The message has its error. The gateway is tried again when quotas, LimitRanges
     /// or the gateway's settings change, and in new pods; or restart the workload.
     PodsRefused = "pods-refused", Warning;
+    /// The node does not get the gateway's image, so the pod waits and is not ready. The message has the
+    /// kubelet's words, and names the Secrets for it and their namespace. Make the Secret there, or
+    /// correct `gateway.image` and `gateway.image.pullSecrets` of the chart and run `ws-operator roll`.
+    GatewayImage = "gateway-image", Warning;
     /// A container of the pod declares one of the gateway's ports (40010 to 40012).
     PortConflict = "port-conflict", Warning;
     /// The pod's workload has the label, and the AppManifest with its name belongs to a workload of
@@ -211,6 +215,56 @@ reasons! {
     ApiError = "api-error", Warning;
 }
 
+impl Reason {
+    /// By its code.
+    pub fn of(code: &str) -> Option<Self> {
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.code() == code)
+    }
+
+    /// What to do where a pod with the gateway is not taken; `words`: what was said of it.
+    pub fn remedy(self, words: &str) -> Option<&'static str> {
+        let says = |word| words.contains(word);
+        Some(match self {
+            Self::Quota if says("no room") => {
+                "raise the ResourceQuota, or ask for less by resources in the stanza"
+            }
+            Self::PodsRefused if says("exceeded quota") => {
+                "raise the ResourceQuota, or ask for less by resources in the stanza"
+            }
+            Self::Quota => {
+                "set it by resources in the stanza, or by gateway.resources of the chart"
+            }
+            Self::PodsRefused if says("must specify") => {
+                "set it by resources in the stanza, or by gateway.resources of the chart"
+            }
+            Self::PodsRefused if says(" usage per ") || says("limit to request ratio") => {
+                "change the LimitRange, or resources in the stanza"
+            }
+            Self::PodsRefused => {
+                "allow the container olares-ws-sidecar there, then restart the workload"
+            }
+            Self::GatewayImage if says("ErrImageNeverPull") => {
+                "load the image onto the node, or correct gateway.image.pullPolicy of the chart"
+            }
+            Self::GatewayImage => {
+                "make that Secret in that namespace (kubectl create secret docker-registry), or correct gateway.image and gateway.image.pullSecrets of the chart"
+            }
+            _ => return None,
+        })
+    }
+
+    /// What was found, and what to do about it.
+    pub fn advise(self, words: &str) -> String {
+        match self.remedy(words) {
+            Some(remedy) => format!("{words}; {remedy}"),
+            None => words.to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.code())
@@ -249,6 +303,20 @@ mod tests {
                 "{code}"
             );
         }
+    }
+
+    #[test]
+    fn each_refusal_has_its_remedy() {
+        let remedy = |reason: Reason, words| reason.remedy(words).unwrap_or_default();
+        let refused = |words| remedy(Reason::PodsRefused, words);
+        assert!(refused("failed quota: q: must specify limits.cpu").contains("gateway.resources"));
+        assert!(refused("exceeded quota: q").contains("raise the ResourceQuota"));
+        assert!(refused("minimum memory usage per Pod is 1Gi").contains("LimitRange"));
+        assert!(refused("no gateways here").contains("olares-ws-sidecar"));
+        assert!(remedy(Reason::Quota, "the ResourceQuota q has no room").contains("raise"));
+        assert!(remedy(Reason::GatewayImage, "unauthorized").contains("gateway.image.pullSecrets"));
+        assert_eq!(Reason::Ready.remedy(""), None);
+        assert_eq!(Reason::of("pods-refused"), Some(Reason::PodsRefused));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 
-use crate::cluster::{Cluster, Facts, Store};
+use crate::cluster::{Cluster, Facts, Store, UNRETRIEVED};
 
 /// Objects a page.
 const PAGE: u32 = 500;
@@ -24,6 +24,8 @@ pub(super) async fn read(client: &Client, namespace: Option<&str>) -> anyhow::Re
     // Who may not read these is not told what they keep from being.
     let _ = list(client, namespace, &cluster.ranges).await;
     let _ = list(client, namespace, &cluster.quotas).await;
+    let told = ListParams::default().fields(&format!("reason={UNRETRIEVED}"));
+    let _ = list_some(client, namespace, &cluster.unretrieved, told).await;
     labels(client, namespace, &cluster).await;
     Ok(cluster)
 }
@@ -52,11 +54,23 @@ async fn list<T: Facts>(
 where
     T::Object: Resource<Scope = NamespaceResourceScope>,
 {
+    list_some(client, namespace, store, ListParams::default()).await
+}
+
+async fn list_some<T: Facts>(
+    client: &Client,
+    namespace: Option<&str>,
+    store: &Store<T>,
+    params: ListParams,
+) -> anyhow::Result<()>
+where
+    T::Object: Resource<Scope = NamespaceResourceScope>,
+{
     let api: Api<T::Object> = match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let mut params = ListParams::default().limit(PAGE);
+    let mut params = params.limit(PAGE);
     loop {
         let page = api.list(&params).await.with_context(|| {
             let kind = T::Object::plural(&());

@@ -16,6 +16,7 @@ use kube::{Resource, ResourceExt};
 use super::progress::{self, Progress};
 use super::refusals::Failure;
 use super::store::Facts;
+use super::unpulled::Unpulled;
 use crate::api::AppManifest;
 use crate::app::App;
 use crate::ask::Ask;
@@ -185,6 +186,8 @@ pub struct PodFacts {
     pub shape: Shape,
     /// Why it was let in without the gateway.
     pub refused: Option<Refused>,
+    /// Its gateway waits for the image.
+    pub unpulled: Option<Box<Unpulled>>,
     pub created: Option<Timestamp>,
     /// The template's rollout annotation when the pod was made.
     pub rollout: Option<String>,
@@ -232,6 +235,7 @@ impl Facts for PodFacts {
             name: object.name_any(),
             shape: Shape::of_pod(&object.metadata, object.spec.as_ref()),
             refused: Refused::read(object.annotations()),
+            unpulled: Unpulled::of(&object).map(Box::new),
             created: object.creation_timestamp().map(|time| time.0),
             rollout: object.annotations().get(names::ROLLOUT).cloned(),
             ready,

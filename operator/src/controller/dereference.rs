@@ -29,6 +29,8 @@ pub(super) struct Observed {
 pub(super) struct Member {
     pub(super) workload: WorkloadFacts,
     pub(super) pods: Vec<Arc<PodFacts>>,
+    /// What one of them waits for that does not get the gateway's image.
+    pub(super) unpulled: Option<String>,
 }
 
 pub(super) fn dereference(cluster: &Cluster, id: &AppId) -> Observed {
@@ -71,9 +73,14 @@ pub(super) fn dereference(cluster: &Cluster, id: &AppId) -> Observed {
         .workloads(namespace)
         .into_iter()
         .filter(|facts| names.contains(&facts.workload) || concerned(&facts.shape))
-        .map(|workload| Member {
-            pods: pods.remove(&workload.workload).unwrap_or_default(),
-            workload,
+        .map(|workload| {
+            let pods = pods.remove(&workload.workload).unwrap_or_default();
+            let mut waiting = pods.iter();
+            Member {
+                unpulled: waiting.find_map(|pod| cluster.unpulled(namespace, pod)),
+                pods,
+                workload,
+            }
         })
         .collect();
     // Their Deployment is not there: deleted without them, or another's of the same name.

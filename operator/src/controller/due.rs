@@ -40,6 +40,28 @@ impl Due {
     }
 }
 
+impl Assessed {
+    /// What keeps a rollout from its end, where it is the gateway's image.
+    pub(super) fn with_cause(&self, verdict: Verdict) -> Verdict {
+        let Some(words) = &self.unpulled else {
+            return verdict;
+        };
+        let message = match verdict.reason {
+            Reason::PodsNotReady => Reason::GatewayImage.advise(words),
+            // Which may name the pod to delete.
+            Reason::Rolling | Reason::RolloutFailed => {
+                format!(
+                    "{}; {}",
+                    Reason::GatewayImage.advise(words),
+                    verdict.message
+                )
+            }
+            _ => return verdict,
+        };
+        Verdict::new(Reason::GatewayImage, message)
+    }
+}
+
 /// What must change, or why nothing must.
 pub(super) fn due(member: &Assessed, app: &str) -> Result<Due, Verdict> {
     let pods = |wanted: &dyn Fn(&Gateway) -> bool| {
@@ -134,23 +156,10 @@ fn refused<'a>(member: &'a Assessed, hash: &str, attempt: &str) -> Vec<&'a Arc<P
 pub(super) fn told(pod: &PodFacts) -> Verdict {
     let words = pod.refused.as_ref().map_or("", |note| note.words.as_str());
     let message = format!(
-        "the pods run without the gateway, as with it they are refused: {words}; {}",
-        remedy(words)
+        "the pods run without the gateway, as with it they are refused: {}",
+        Reason::PodsRefused.advise(words)
     );
     Verdict::new(Reason::PodsRefused, message)
-}
-
-fn remedy(words: &str) -> &'static str {
-    let says = |word| words.contains(word);
-    if says("must specify") {
-        "say it by resources in the stanza, or by gateway.resources of the chart"
-    } else if says("exceeded quota") {
-        "raise the ResourceQuota, or ask for less by resources in the stanza"
-    } else if says(" usage per ") || says("limit to request ratio") {
-        "change the LimitRange, or resources in the stanza"
-    } else {
-        "allow the container olares-ws-sidecar there, then restart the workload"
-    }
 }
 
 fn settled(member: &Assessed) -> Verdict {

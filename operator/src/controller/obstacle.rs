@@ -44,7 +44,7 @@ pub(super) fn obstacle(member: &Assessed, due: &Due, around: Surroundings<'_>) -
     if let (Reason::RollBare, Some(asks)) = (due.reason, member.asks.as_ref())
         && let Some(why) = around.ground.full(asks, due.pods)
     {
-        return found(Reason::Quota, &why);
+        return found(Reason::Quota, &Reason::Quota.advise(&why));
     }
     let older = member
         .pods

@@ -209,7 +209,7 @@ fn step(member: &Assessed, validated: &Validated, means: &Means<'_>) -> (Step, O
                 verdict.reason == Reason::AllInjected || matches!(member.wish, Wish::None(_));
             let settled = Step {
                 healed,
-                ..step(verdict, None)
+                ..step(member.with_cause(verdict), None)
             };
             return (settled, None);
         }
@@ -224,7 +224,7 @@ fn step(member: &Assessed, validated: &Validated, means: &Means<'_>) -> (Step, O
     if let Some(verdict) = obstacle(member, &due, around) {
         // A rollout's end is seen by the watch.
         let poll = (verdict.reason != Reason::Rolling).then_some(POLL);
-        return (step(verdict, None), poll);
+        return (step(member.with_cause(verdict), None), poll);
     }
     let goal = due.goal.as_deref().unwrap_or(UNWANTED);
     let permit = means.repairs.look(namespace, &workload.workload, goal);

@@ -46,7 +46,7 @@ impl Triggers {
         self.add(self.cluster.apps_of_namespace(&change.namespace));
     }
 
-    /// What its namespace demands of pods is another thing now.
+    /// What its namespace demands of pods is another thing now, or lacks for them.
     pub fn demand<T>(&self, change: &Change<T>) {
         self.add(self.cluster.apps_of_namespace(&change.namespace));
     }

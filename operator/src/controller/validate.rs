@@ -49,6 +49,8 @@ pub(super) struct Assessed {
     pub(super) wish: Wish,
     /// What a gateway takes of a quota.
     pub(super) asks: Option<ResourceRequirements>,
+    /// What one of its pods waits for that does not get the gateway's image.
+    pub(super) unpulled: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,8 +107,9 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
     let members: Vec<Assessed> = observed
         .members
         .into_iter()
-        .filter_map(|Member { workload, pods }| {
-            let (mut pods, mut asks) = (pods, None);
+        .filter_map(|member| {
+            let (workload, unpulled) = (member.workload, member.unpulled);
+            let (mut pods, mut asks) = (member.pods, None);
             let wish = match desired(&workload.shape, &claims, rules) {
                 _ if leave => Wish::Leave(accepted.clone()),
                 Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
@@ -144,6 +147,7 @@ pub(super) fn validate(observed: Observed, rules: &Rules) -> Validated {
                 pods,
                 wish,
                 asks,
+                unpulled,
             })
         })
         .collect();

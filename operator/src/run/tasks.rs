@@ -12,6 +12,7 @@ use tracing::{error, warn};
 
 use super::LAST_CALLS;
 use crate::certificate::leaf::Leaf;
+use crate::cluster::UNRETRIEVED;
 use crate::controller::Triggers;
 use crate::metrics::Metrics;
 use crate::ops::{self, Readiness};
@@ -130,6 +131,8 @@ impl Tasks {
         follow!(quotas, all(), [], Triggers::demand);
         let refused = all().fields("reason=FailedCreate");
         follow!(refusals, refused, [], Triggers::refusal);
+        let unretrieved = all().fields(&format!("reason={UNRETRIEVED}"));
+        follow!(unretrieved, unretrieved, [], Triggers::demand);
         follow!(namespaces, all(), [], Triggers::namespace);
     }
 

@@ -50,7 +50,12 @@ impl Server {
 
     async fn patient(patience: Duration) -> Self {
         let server = Self::ignorant(patience).await;
-        let cluster = &server.webhook.cluster;
+        server.knows_chat();
+        server
+    }
+
+    fn knows_chat(&self) {
+        let cluster = &self.webhook.cluster;
         let app = json!({
             "metadata": {"name": "chat", "namespace": "chat"},
             "spec": {
@@ -65,11 +70,15 @@ impl Server {
         cluster.services.put("chat", "chat", service);
         cluster.apps.complete();
         cluster.services.complete();
-        server
     }
 
     /// Before its watches have told it anything.
     async fn ignorant(patience: Duration) -> Self {
+        Self::pulling(patience, Vec::new()).await
+    }
+
+    /// The gateway's image by these Secrets.
+    async fn pulling(patience: Duration, pull_secrets: Vec<String>) -> Self {
         let (notices, told) = Notices::kept();
         let (key, door) = (Key::generate().unwrap(), Door::default());
         door.answer_to(&key, []);
@@ -79,7 +88,7 @@ impl Server {
             rules: Rules {
                 image: "ws-gateway:test".to_owned(),
                 pull_policy: "Never".to_owned(),
-                pull_secrets: Vec::new(),
+                pull_secrets,
                 resources: k8s_openapi::api::core::v1::ResourceRequirements::default(),
                 trusted_proxies: Vec::new(),
                 olares: tokio::sync::watch::channel(false).1,
@@ -600,4 +609,53 @@ async fn what_is_read_at_once_is_bounded() {
     server.review(entrance, &review(&pod())).await;
     drop(others);
     server.review(PODS, &review(&pod())).await;
+}
+
+fn patched(pod: &Json, response: &Json) -> Json {
+    let patch = response["patch"].as_str().unwrap();
+    let patch = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, patch).unwrap();
+    let patch: json_patch::Patch = serde_json::from_slice(&patch).unwrap();
+    let mut pod = pod.clone();
+    json_patch::patch(&mut pod, &patch).unwrap();
+    pod
+}
+
+/// OpenShift says so on the namespace; any other user than one of those would be refused.
+#[tokio::test]
+async fn where_the_platform_gives_the_user_the_gateway_asks_for_none() {
+    let server = Server::start().await;
+    let asked = |pod: &Json| {
+        let security = &pod["spec"]["containers"][1]["securityContext"];
+        assert_eq!(security["runAsNonRoot"], true);
+        (
+            security["runAsUser"].clone(),
+            security["runAsGroup"].clone(),
+        )
+    };
+    let response = server.review(PODS, &review(&pod())).await;
+    assert_eq!(
+        asked(&patched(&pod(), &response)),
+        (json!(65532), json!(65532))
+    );
+    let namespaces = &server.webhook.cluster.namespaces;
+    let annotations = json!({"openshift.io/sa.scc.uid-range": "1000680000/10000"});
+    let object = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "chat", "annotations": annotations},
+    });
+    namespaces.put_object(object);
+    let response = server.review(PODS, &review(&pod())).await;
+    assert_eq!(asked(&patched(&pod(), &response)), (Json::Null, Json::Null));
+}
+
+#[tokio::test]
+async fn pull_secrets_join_those_of_the_pod() {
+    let names = ["hub", "mirror"].map(str::to_owned);
+    let server = Server::pulling(FOR_EVER, names.to_vec()).await;
+    server.knows_chat();
+    let mut pod = pod();
+    pod["spec"]["imagePullSecrets"] = json!([{"name": "own"}, {"name": "hub"}]);
+    let response = server.review(PODS, &review(&pod)).await;
+    let all = json!([{"name": "own"}, {"name": "hub"}, {"name": "mirror"}]);
+    assert_eq!(patched(&pod, &response)["spec"]["imagePullSecrets"], all);
 }

@@ -3,6 +3,7 @@
 use super::{Finding, good, warning};
 use crate::app::App;
 use crate::controller::APART;
+use crate::reason::Reason;
 
 pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
     let sum = |count: fn(&App) -> u32| apps.iter().map(count).sum::<u32>();
@@ -16,10 +17,12 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
             .iter()
             .find(|found| found.kind == "Ready");
         if let Some(ready) = ready.filter(|ready| ready.status != "True") {
+            let reason = Reason::of(&ready.reason);
+            let remedy = reason.and_then(|reason| reason.remedy(&ready.message));
             findings.push(warning(
                 "apps",
                 format!("{}: {}: {}", app.id, ready.reason, ready.message),
-                "ws-operator explain app/NAME -n NAMESPACE",
+                remedy.unwrap_or("ws-operator explain app/NAME -n NAMESPACE"),
                 "docs/reasons.md",
             ));
         }
@@ -76,6 +79,20 @@ mod tests {
 
     use super::super::Grade;
     use super::*;
+
+    #[test]
+    fn a_refusal_is_told_with_its_remedy() {
+        let object = json!({
+            "metadata": {"name": "chat", "namespace": "rooms"}, "spec": {},
+            "status": {"conditions": [{
+                "type": "Ready", "status": "False", "reason": "pods-refused",
+                "message": "exceeded quota: q", "lastTransitionTime": "",
+            }]},
+        });
+        let app = App::read(serde_json::from_value(object).unwrap());
+        let text: String = of_apps(&[app]).iter().map(Finding::text).collect();
+        assert!(text.contains("fix: raise the ResourceQuota"), "{text}");
+    }
 
     #[test]
     fn apps_that_are_not_ready_are_named() {

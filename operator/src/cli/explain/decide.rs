@@ -77,9 +77,11 @@ fn of_workload(
                 (Reason::Injected, "new pods get the gateway")
             };
             let refused = pods.iter().find_map(|pod| pod.refused.as_ref());
-            let (reason, message) = match refused {
-                Some(note) => (Reason::PodsRefused, note.words.clone()),
-                None => (reason, message.to_owned()),
+            let unpulled = pods.iter().find_map(|pod| cluster.unpulled(namespace, pod));
+            let (reason, message) = match (refused, unpulled) {
+                (Some(note), _) => (Reason::PodsRefused, note.words.clone()),
+                (None, Some(words)) => (Reason::GatewayImage, words),
+                (None, None) => (reason, message.to_owned()),
             };
             (reason, message, Some(injection.app.to_owned()))
         }
@@ -113,6 +115,12 @@ fn of_pod(
     let claims = claims.borrow();
     let shape = &pod.shape;
     let (reason, message, injection) = match desired(shape, &claims, rules) {
+        Decision::AlreadyCurrent(injection) | Decision::Inject(injection)
+            if let Some(words) = cluster.unpulled(namespace, pod) =>
+        {
+            let app = Some(injection.app.to_owned());
+            return (Reason::GatewayImage, words, app);
+        }
         Decision::AlreadyCurrent(injection) => {
             (Reason::AlreadyCurrent, "it has the gateway", injection)
         }

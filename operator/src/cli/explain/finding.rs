@@ -25,6 +25,11 @@ pub(super) struct Part {
     pub(super) message: String,
 }
 
+/// What to do about it, by the reason's code.
+fn remedy(code: &str, message: &str) -> Option<&'static str> {
+    Reason::of(code)?.remedy(message)
+}
+
 impl Finding {
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
@@ -40,6 +45,10 @@ impl Finding {
             line(format!("  app: {app}"));
         }
         line(format!("  {}", self.reason.about().trim()));
+        let said = self.reason.remedy(&self.message);
+        if let Some(remedy) = said {
+            line(format!("  remedy: {remedy}"));
+        }
         if let Some(identity) = &self.identity {
             line(format!("  identity: {identity}"));
         }
@@ -48,20 +57,28 @@ impl Finding {
                 "  {}: {}: {}",
                 part.name, part.reason, part.message
             ));
+            // Nobody has to read it twice.
+            let own = remedy(&part.reason, &part.message);
+            if let Some(own) = own.filter(|own| !part.message.contains(own) && Some(*own) != said) {
+                line(format!("    remedy: {own}"));
+            }
         }
         text
     }
 
     pub(super) fn json(&self) -> Json {
-        let parts = self
-            .parts
-            .iter()
-            .map(|part| json!({"name": part.name, "reason": part.reason, "message": part.message}));
+        let parts = self.parts.iter().map(|part| {
+            json!({
+                "name": part.name, "reason": part.reason, "message": part.message,
+                "remedy": remedy(&part.reason, &part.message),
+            })
+        });
         json!({
             "object": self.object,
             "reason": self.reason.code(),
             "message": self.message,
             "about": self.reason.about().trim(),
+            "remedy": self.reason.remedy(&self.message),
             "app": self.app,
             "identity": self.identity,
             "parts": parts.collect::<Json>(),

@@ -134,3 +134,50 @@ fn the_operators_default_is_seen_in_the_status() {
     said("open", Json::Null, "entrance");
     assert_eq!(default_expose(&cluster), Some(Expose::Entrance));
 }
+
+#[test]
+fn what_is_refused_is_told_with_its_remedy() {
+    let cluster = cluster(8888);
+    let pod = |annotation: &str, container: &str, status: Json| {
+        json!({
+            "metadata": {
+                "name": "chat-5d8f-a", "namespace": "chat", "uid": "7",
+                "labels": {"app": "chat", "pod-template-hash": "5d8f"},
+                "annotations": {annotation: "aaaa exceeded quota: q"},
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "chat-5d8f", "uid": "1",
+                    "controller": true,
+                }],
+            },
+            "spec": {"containers": [{"name": container}], "imagePullSecrets": [{"name": "hub"}]},
+            "status": status,
+        })
+    };
+    cluster
+        .pods
+        .put_object(pod("ws.olares.com/refused", "chat", json!({})));
+    for target in ["deploy/chat", "pod/chat-5d8f-a"] {
+        let finding = check(&cluster, target, Reason::PodsRefused);
+        let remedy = "raise the ResourceQuota, or ask for less by resources in the stanza";
+        assert_eq!(finding.json()["remedy"], remedy);
+        let text = finding.text();
+        assert_eq!(text.matches(remedy).count(), 1, "{text}");
+    }
+    let waiting = json!({"containerStatuses": [{
+        "name": "olares-ws-sidecar", "image": "ws-gateway:1", "imageID": "", "ready": false,
+        "restartCount": 0, "state": {"waiting": {"reason": "ErrImagePull", "message": "unauthorized"}},
+    }]});
+    cluster
+        .pods
+        .put_object(pod("ws.olares.com/injected", "olares-ws-sidecar", waiting));
+    for target in ["deploy/chat", "pod/chat-5d8f-a"] {
+        let finding = check(&cluster, target, Reason::GatewayImage);
+        assert!(
+            finding
+                .message
+                .contains("the Secret hub of the namespace chat")
+        );
+        let remedy = finding.json()["remedy"].to_string();
+        assert!(remedy.contains("gateway.image.pullSecrets"), "{remedy}");
+    }
+}

@@ -237,6 +237,34 @@ fn what_was_refused_is_not_tried_again_before_something_changes() {
 }
 
 #[test]
+fn a_rollout_that_waits_for_the_image_says_so() {
+    let case = |ready: bool, progress, unpulled| Case {
+        pods: vec![PodFacts {
+            ready,
+            ..injected(WANTED)
+        }],
+        progress,
+        unpulled,
+        ..Case::default()
+    };
+    let words = Some("not found in the namespace a: the Secret gone");
+    case(false, Progress::Starting, words).waits(Reason::GatewayImage);
+    case(false, Progress::Settled, words).waits(Reason::GatewayImage);
+    case(false, Progress::Failed, words).waits(Reason::GatewayImage);
+    case(false, Progress::Starting, None).waits(Reason::PodsNotReady);
+    let rolling = Case {
+        pods: vec![bare(), injected(WANTED)],
+        ..case(true, Progress::Mixed, words)
+    };
+    let plan = rolling.planned(&Repairs::default());
+    let verdict = &plan.steps[0].verdict;
+    assert_eq!(verdict.reason, Reason::GatewayImage);
+    for part in ["the Secret gone", "gateway.image.pullSecrets", "under way"] {
+        assert!(verdict.message.contains(part), "{}", verdict.message);
+    }
+}
+
+#[test]
 fn a_port_leads_to_the_app_while_a_pod_that_answers_has_no_gateway() {
     let pod = |fronted, ready| {
         let mut pod = bare();

@@ -27,6 +27,7 @@ pub(super) struct Case {
     pub(super) webhook_up: bool,
     pub(super) disabled: bool,
     pub(super) surges: bool,
+    pub(super) unpulled: Option<&'static str>,
 }
 
 impl Default for Case {
@@ -45,6 +46,7 @@ impl Default for Case {
             webhook_up: true,
             disabled: false,
             surges: false,
+            unpulled: None,
         }
     }
 }
@@ -77,6 +79,7 @@ pub(super) fn bare() -> PodFacts {
         name: "chat-1".to_owned(),
         shape: shape(Gateway::Bare),
         refused: None,
+        unpulled: None,
         created: None,
         rollout: None,
         ready: true,
@@ -133,6 +136,7 @@ impl Case {
                 pods: self.pods.into_iter().map(Arc::new).collect(),
                 wish: self.wish,
                 asks: None,
+                unpulled: self.unpulled.map(str::to_owned),
             }],
             strays: Vec::new(),
             services: Vec::new(),
