@@ -8,6 +8,7 @@ mod entrance;
 mod obstacle;
 mod plan;
 mod repairs;
+mod retry;
 mod roll;
 mod service;
 mod trigger;
@@ -18,6 +19,7 @@ mod validate;
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -32,6 +34,7 @@ use crate::queue::Queue;
 pub use apply::restart;
 pub use entrance::Retarget;
 pub use repairs::Repairs;
+use retry::Retry;
 pub use roll::{Candidate, Next, candidates};
 pub use trigger::Trigger;
 pub use triggers::Triggers;
@@ -51,6 +54,8 @@ pub struct Controller {
     pub notices: Notices,
     pub metrics: Metrics,
     pub repairs: Repairs,
+    /// The wait before what was refused is tried again; zero: never.
+    pub retry_refused: Duration,
     /// Whether new pods reach the webhook.
     pub webhook_up: watch::Receiver<bool>,
 }
@@ -76,6 +81,10 @@ impl Controller {
         let means = plan::Means {
             expose: self.rules.expose.now(),
             repairs: &self.repairs,
+            retry: Retry {
+                first: self.retry_refused,
+                now: Timestamp::now(),
+            },
             webhook_up: *self.webhook_up.borrow(),
             app_protocol: self.rules.app_protocol.as_deref(),
         };

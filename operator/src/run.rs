@@ -124,6 +124,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         notices,
         metrics: metrics.clone(),
         repairs: Repairs::default(),
+        retry_refused: settings.retry_refused,
         webhook_up: probe.up(),
     };
     let all = triggers.clone();

@@ -1,9 +1,12 @@
 //! What is due with a workload's pods (pure).
 
+use std::fmt::Write;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use stanza::choice::Rollout;
 
+use super::retry::Retry;
 use super::validate::{Assessed, Verdict, Wish};
 use crate::cluster::{PodFacts, Progress};
 use crate::reason::Reason;
@@ -63,7 +66,7 @@ impl Assessed {
 }
 
 /// What must change, or why nothing must.
-pub(super) fn due(member: &Assessed, app: &str) -> Result<Due, Verdict> {
+pub(super) fn due(member: &Assessed, app: &str, retry: Retry) -> Result<Due, Verdict> {
     let pods = |wanted: &dyn Fn(&Gateway) -> bool| {
         member
             .pods
@@ -83,7 +86,14 @@ pub(super) fn due(member: &Assessed, app: &str) -> Result<Due, Verdict> {
                 rollout: *rollout,
                 pods,
             };
-            let refused = refused(member, hash, attempt);
+            let mut refused = refused(member, hash, attempt);
+            // Who wants no restarts of ours is not told to restart for an attempt.
+            let again = retry
+                .at(member, hash, &refused)
+                .filter(|_| *rollout == Rollout::Auto);
+            if retry.is_due(again) {
+                refused.clear();
+            }
             let bare = pods(&|gateway| *gateway == Gateway::Bare) - refused.len();
             let stale = pods(&|gateway| gateway.hash().is_some_and(|found| found != hash));
             if pods(&|gateway| *gateway == Gateway::Platform) > 0 {
@@ -93,7 +103,7 @@ pub(super) fn due(member: &Assessed, app: &str) -> Result<Due, Verdict> {
             match (bare, stale) {
                 (0, 0) => Err(refused
                     .first()
-                    .map_or_else(|| settled(member), |pod| told(pod))),
+                    .map_or_else(|| settled(member), |pod| told(pod, again))),
                 (0, stale) => Ok(due(Reason::RollStale, stale)),
                 (bare, _) => Ok(due(Reason::RollBare, bare)),
             }
@@ -118,7 +128,7 @@ pub(super) fn due(member: &Assessed, app: &str) -> Result<Due, Verdict> {
 /// `rollout: notify` does not.
 pub(super) fn due_by_hand(member: &Assessed, app: &str, image: &str) -> Option<Due> {
     let rollout = Rollout::Auto;
-    let verdict = match due(member, app) {
+    let verdict = match due(member, app, Retry::NEVER) {
         Ok(due) => return Some(Due { rollout, ..due }),
         Err(verdict) => verdict,
     };
@@ -152,13 +162,17 @@ fn refused<'a>(member: &'a Assessed, hash: &str, attempt: &str) -> Vec<&'a Arc<P
     pods.collect()
 }
 
-/// Of a pod that was let in without the gateway.
-pub(super) fn told(pod: &PodFacts) -> Verdict {
+/// Of a pod that was let in without the gateway; `again`: when that is tried again.
+pub(super) fn told(pod: &PodFacts, again: Option<Timestamp>) -> Verdict {
     let words = pod.refused.as_ref().map_or("", |note| note.words.as_str());
-    let message = format!(
+    let mut message = format!(
         "the pods run without the gateway, as with it they are refused: {}",
         Reason::PodsRefused.advise(words)
     );
+    if let Some(again) = again {
+        // Writing to a String cannot fail.
+        let _ = write!(message, "; it is tried again by itself after {again:.0}");
+    }
     Verdict::new(Reason::PodsRefused, message)
 }
 

@@ -10,6 +10,7 @@ use super::due::due;
 use super::entrance::{self, Entrance, Retarget};
 use super::obstacle::{Surroundings, obstacle};
 use super::repairs::{Permit, Repairs};
+use super::retry::Retry;
 use super::service::{self, Companion};
 use super::trigger::{Trigger, UNWANTED, trigger};
 use super::validate::{Assessed, Validated, Verdict, Wish};
@@ -77,6 +78,7 @@ pub(super) enum Route {
 pub(super) struct Means<'a> {
     pub(super) expose: Expose,
     pub(super) repairs: &'a Repairs,
+    pub(super) retry: Retry,
     pub(super) webhook_up: bool,
     /// Of companion Services' ports.
     pub(super) app_protocol: Option<&'a str>,
@@ -202,7 +204,7 @@ fn step(member: &Assessed, validated: &Validated, means: &Means<'_>) -> (Step, O
         roll,
         healed: false,
     };
-    let due = match due(member, &validated.id.name) {
+    let due = match due(member, &validated.id.name, means.retry) {
         Ok(due) => due,
         Err(verdict) => {
             let healed =

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 use stanza::WebSocket;
 use stanza::choice::Rollout;
 
-use super::dereference::{Member, Observed};
+use super::dereference::Observed;
 use super::due::told;
 use super::obstacle::DISABLED;
 use crate::app::{App, AppId, Stanza};
@@ -209,7 +209,7 @@ fn claimed_by<'a>(decision: &'a Decision<'_>) -> Option<&'a str> {
 fn by_hand(pod: &PodFacts, attempt: &str, disabled: bool) -> Verdict {
     let refused = pod.refused.as_ref();
     if refused.is_some_and(|note| note.attempt == attempt) {
-        return told(pod);
+        return told(pod, None);
     }
     if disabled {
         return Verdict::new(Reason::NamespaceDisabled, DISABLED);

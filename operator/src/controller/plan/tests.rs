@@ -236,6 +236,68 @@ fn what_was_refused_is_not_tried_again_before_something_changes() {
     assert!(plan.steps[0].roll.as_ref().unwrap().anew);
 }
 
+/// By the clock of the decision, ever more rarely, and not all at one moment.
+#[test]
+fn what_was_refused_is_tried_again_after_a_while() {
+    const FIRST: i64 = 3600;
+    let case = |rollout: Option<&'static str>, now: i64| Case {
+        pods: vec![PodFacts {
+            refused: Some(Refused {
+                attempt: "1".to_owned(),
+                words: "no gateways here".to_owned(),
+            }),
+            created: Timestamp::from_second(0).ok(),
+            rollout: rollout.map(str::to_owned),
+            ..bare()
+        }],
+        rollout,
+        retry: Duration::from_hours(1),
+        now,
+        ..Case::default()
+    };
+    // A quarter more at most, which differs from workload to workload.
+    let waits = |rollout, times: i64| {
+        case(rollout, FIRST * times - 1).waits(Reason::PodsRefused);
+        let plan = case(rollout, FIRST * times * 5 / 4).planned(&Repairs::default());
+        let step = &plan.steps[0];
+        assert_eq!(step.verdict.reason, Reason::RollBare);
+        assert!(
+            step.roll.as_ref().unwrap().anew,
+            "refusals of before count no more"
+        );
+    };
+    waits(None, 1);
+    waits(Some("aaaa"), 1);
+    waits(Some("bbbb.9"), 1);
+    waits(Some("aaaa.1.after-1795600000"), 2);
+    waits(Some("aaaa.3.after-1795600000"), 8);
+    waits(Some("aaaa.5.after-1795600000"), 24);
+    waits(Some("aaaa.4000000000.after-1795600000"), 24);
+    case(Some("aaaa.2.after-5"), FIRST * 30).rolls(Reason::RollBare, "aaaa.3");
+
+    let plan = case(None, 0).planned(&Repairs::default());
+    let message = &plan.steps[0].verdict.message;
+    assert!(
+        message.contains("tried again by itself after 1970-01-01T01:"),
+        "{message}"
+    );
+    let never = Case {
+        retry: Duration::ZERO,
+        ..case(None, FIRST * 1000)
+    };
+    never.waits(Reason::PodsRefused);
+    let notify = Wish::Gateway {
+        hash: WANTED.to_owned(),
+        rollout: Rollout::Notify,
+        attempt: "1".to_owned(),
+    };
+    let told = Case {
+        wish: notify,
+        ..case(None, FIRST * 1000)
+    };
+    told.waits(Reason::PodsRefused);
+}
+
 #[test]
 fn a_rollout_that_waits_for_the_image_says_so() {
     let case = |ready: bool, progress, unpulled| Case {
@@ -302,6 +364,7 @@ fn a_quota_without_room_is_seen_before_the_first_restart() {
     validated.members[0].asks = Some(serde_json::from_value(asks).unwrap());
     let repairs = Repairs::default();
     let means = Means {
+        retry: Retry::NEVER,
         expose: Expose::Service,
         repairs: &repairs,
         webhook_up: true,
@@ -451,6 +514,7 @@ fn the_pod_that_a_stateful_set_never_replaces_is_named() {
     validated.members[0].workload.workload.kind = WorkloadKind::StatefulSet;
     let repairs = Repairs::default();
     let means = Means {
+        retry: Retry::NEVER,
         expose: Expose::Service,
         repairs: &repairs,
         webhook_up: true,

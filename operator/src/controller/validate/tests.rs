@@ -149,6 +149,7 @@ fn who_opts_out_keeps_nobody_from_being_ready() {
     let injected = || {
         let repairs = Repairs::default();
         let means = Means {
+            retry: crate::controller::retry::Retry::NEVER,
             expose: Expose::Service,
             repairs: &repairs,
             webhook_up: true,

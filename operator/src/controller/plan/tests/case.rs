@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 use stanza::choice::{Expose, Rollout};
 
@@ -28,6 +29,10 @@ pub(super) struct Case {
     pub(super) disabled: bool,
     pub(super) surges: bool,
     pub(super) unpulled: Option<&'static str>,
+    /// The first wait before what was refused is tried again.
+    pub(super) retry: Duration,
+    /// In seconds.
+    pub(super) now: i64,
 }
 
 impl Default for Case {
@@ -47,6 +52,8 @@ impl Default for Case {
             disabled: false,
             surges: false,
             unpulled: None,
+            retry: Duration::ZERO,
+            now: 0,
         }
     }
 }
@@ -153,6 +160,10 @@ impl Case {
         let means = Means {
             expose: Expose::Service,
             repairs,
+            retry: Retry {
+                first: self.retry,
+                now: Timestamp::from_second(self.now).unwrap(),
+            },
             webhook_up: self.webhook_up,
             app_protocol: Some("kubernetes.io/ws"),
         };

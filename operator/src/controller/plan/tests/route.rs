@@ -12,6 +12,7 @@ fn companion_of(found: Option<ServiceFacts>) -> Route {
     let mut validated = Case::default().validated();
     validated.services.extend(found.map(Arc::new));
     let means = Means {
+        retry: Retry::NEVER,
         expose: Expose::Service,
         repairs: &Repairs::default(),
         webhook_up: true,
@@ -59,6 +60,7 @@ fn a_mistake_in_the_manifest_keeps_the_route() {
         .services
         .push(Arc::new(ServiceFacts::read(*made).unwrap()));
     let means = Means {
+        retry: Retry::NEVER,
         expose: Expose::None,
         repairs: &Repairs::default(),
         webhook_up: true,
@@ -80,6 +82,7 @@ fn an_app_protocol_is_left_out_where_nobody_wants_it() {
     let made = ServiceFacts::read(*made).unwrap();
     validated.services.push(Arc::new(made));
     let means = Means {
+        retry: Retry::NEVER,
         expose: Expose::Service,
         repairs: &Repairs::default(),
         webhook_up: true,
@@ -107,6 +110,7 @@ fn entrance_of(pod: PodFacts) -> Entrance {
     let service = ServiceFacts::read(serde_json::from_value(service).unwrap());
     validated.entrance = service.map(Arc::new);
     let means = Means {
+        retry: Retry::NEVER,
         expose: Expose::Entrance,
         repairs: &Repairs::default(),
         webhook_up: true,

@@ -70,6 +70,7 @@ fn relabel(cluster: &Cluster, name: &str, label: &str, value: &str) {
 fn planned(cluster: &Cluster, expose: Expose) -> Plan {
     let repairs = Repairs::default();
     let means = Means {
+        retry: crate::controller::retry::Retry::NEVER,
         expose,
         repairs: &repairs,
         webhook_up: true,
