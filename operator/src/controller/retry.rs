@@ -14,10 +14,10 @@ const MOST: u32 = 24;
 
 /// Each attempt without success doubles the wait for the next.
 #[derive(Clone, Copy, Debug)]
-pub struct Retry {
+pub(super) struct Retry {
     /// Zero: never.
-    pub first: Duration,
-    pub now: Timestamp,
+    pub(super) first: Duration,
+    pub(super) now: Timestamp,
 }
 
 impl Retry {
