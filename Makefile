@@ -4,7 +4,7 @@ export WS_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ws-operator
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/go/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test e2e lint fmt generate cluster cluster-down bench bench-operator attack image fuzz deny clean
+.PHONY: help demo check test e2e lint fmt generate cluster cluster-down bench bench-operator attack image fuzz deny clean
 
 help: ## This list
 	@echo 'WebSockets for any app on Kubernetes by three lines of YAML. README.md is the way in.'; echo
@@ -13,6 +13,9 @@ help: ## This list
 
 demo: ## Show a conversation on loopback; KEEP=1 goes on running, CLUSTER=1 is on a real cluster
 	@demo/$(if $(CLUSTER),cluster,run) $(if $(KEEP),--keep)
+
+check: ## What is quick of it: format, lint, unit and protocol tests; names what it leaves out
+	@tests/all setup fmt lint quick
 
 test: ## Everything that must hold (STAGES="fmt lint": only that)
 	@tests/all $(STAGES)
