@@ -285,7 +285,7 @@ fn a_secret_in_the_wrong_place_is_not_shown() {
         (
             "identity: {jwt: {secret: [hush]}}",
             "identity.jwt.secret",
-            "a string",
+            "a non-empty string",
         ),
         ("identity: {jwt: hush}", "identity.jwt", "a map"),
     ] {
