@@ -10,7 +10,7 @@ use anyhow::{Context, ensure};
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocket, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as TheirMessage};
-use ws_gateway::ws::{Decoder, Frame, Message};
+use ws_codec::{Decoder, Frame, Message};
 
 use crate::inner::{self, cpu, resident};
 use crate::load::Metrics;

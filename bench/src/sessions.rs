@@ -16,6 +16,7 @@ use stanza::field::{AppPort, UrlPath};
 use stanza::{CallbackTarget, settings};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
+use ws_codec::Message;
 use ws_gateway::callback::event::OpenRequest;
 use ws_gateway::callback::{Answer, Outgoing, SendError, Transport};
 use ws_gateway::connection::Connection;
@@ -24,7 +25,6 @@ use ws_gateway::identity::{ConnectionId, Identity, Token};
 use ws_gateway::protocol::CloseReason;
 use ws_gateway::selector::{Criteria, Selector};
 use ws_gateway::session::Session;
-use ws_gateway::ws::Message;
 
 use crate::inner::{self, cpu, resident};
 use crate::load::Metrics;

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use ws_gateway::inbound::classify;
-use ws_gateway::ws::{Decoder, Frame};
+use ws_codec::{Decoder, Frame};
 
 const LIMIT: usize = 1000;
 

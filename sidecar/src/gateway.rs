@@ -21,7 +21,7 @@ use crate::pace::Pace;
 use crate::registry::Registry;
 use crate::selector::Selector;
 use crate::threads::Threads;
-use crate::ws::Message;
+use ws_codec::Message;
 
 #[derive(Debug)]
 pub struct Gateway<T> {

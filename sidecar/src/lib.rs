@@ -25,7 +25,6 @@ pub mod selector;
 pub mod session;
 pub mod trust;
 pub mod upgrade;
-pub mod ws;
 
 #[cfg(fuzzing)]
 pub mod fuzzing;

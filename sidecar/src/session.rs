@@ -30,12 +30,12 @@ use crate::inbound::{self, Inbound};
 use crate::metrics::{CallbackResult, MessageType};
 use crate::protocol::CloseReason;
 use crate::read_buffer;
-use crate::ws::{self, Frame};
 use lane::Lane;
 pub(crate) use placed::Placed;
 use placed::Step;
 use rate::Rate;
 use socket::{Read, Socket};
+use ws_codec::Frame;
 
 pub struct Session<S, T: Transport> {
     gateway: Admission<T>,
@@ -259,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             self.connection.seen(now);
         }
         let message = match frame {
-            Frame::Ping(payload) => return self.answer(Pong::Control(ws::pong(&payload))),
+            Frame::Ping(payload) => return self.answer(Pong::Control(ws_codec::pong(&payload))),
             Frame::Pong => return self.connection.pong_received(),
             Frame::Close { .. } => return,
             Frame::Binary(bytes) => ClientMessage::Binary((*bytes).into()),

@@ -29,7 +29,7 @@ use crate::reply::{Reply, error};
 use crate::server::RequestStream;
 use crate::session::{Placed, Session};
 use crate::throttle::Throttle;
-use crate::{client_address, trust, ws};
+use crate::{client_address, trust};
 use jwt::{Claimed, Refusal};
 
 /// Lets clients in.
@@ -321,7 +321,7 @@ pub fn handshake<B>(request: &Request<B>) -> Result<String, Refused> {
         .get(header::SEC_WEBSOCKET_KEY)
         .map(HeaderValue::as_bytes)
         .unwrap_or_default();
-    ws::accept_key(key).ok_or_else(|| {
+    ws_codec::accept_key(key).ok_or_else(|| {
         Refused::new(
             RefusalReason::Key,
             StatusCode::BAD_REQUEST,

@@ -19,6 +19,7 @@ use stanza::{CallbackTarget, settings};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::yield_now;
+use ws_codec::Message;
 use ws_gateway::callback::event::OpenRequest;
 use ws_gateway::callback::{Answer, Outgoing, SendError, Transport};
 use ws_gateway::connection::Connection;
@@ -26,7 +27,6 @@ use ws_gateway::gateway::Gateway;
 use ws_gateway::identity::{ConnectionId, Identity, Token};
 use ws_gateway::selector::{Criteria, Selector};
 use ws_gateway::session::Session;
-use ws_gateway::ws::Message;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

@@ -104,6 +104,20 @@ fn the_stanza_does_no_io() {
     }
 }
 
+#[test]
+fn the_codec_does_no_io() {
+    let io = [
+        "std::io", "std::net", "std::fs", "tokio::", "hyper", "stanza",
+    ];
+    nowhere("sidecar/ws/src", &io, &[]);
+    let manifest = fs::read_to_string(root().join("sidecar/ws/Cargo.toml")).unwrap();
+    let used = manifest.split("[dev-dependencies]").next().unwrap();
+    for crate_name in ["tokio", "hyper", "http", "stanza"] {
+        let found = used.lines().find(|line| line.starts_with(crate_name));
+        assert_eq!(found, None);
+    }
+}
+
 /// Above all not in the webhook, whose answers must not wait for the API server.
 #[test]
 fn few_files_talk_to_the_api_server() {
@@ -220,6 +234,7 @@ fn no_file_is_endless() {
         "stanza/src",
         "telemetry/src",
         "sidecar/src",
+        "sidecar/ws/src",
         "operator/src",
         "tests/src",
         "bench/src",

@@ -14,7 +14,7 @@ use stanza::field::CloseCode;
 use stanza::spelled_alike;
 
 use crate::protocol::CloseReason;
-use crate::ws::Message;
+use ws_codec::Message;
 
 /// A JSON object, split.
 pub struct Fields<'a>(BTreeMap<Cow<'a, str>, &'a RawValue>);

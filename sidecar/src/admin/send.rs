@@ -10,7 +10,7 @@ use super::selection::{self, Otherwise};
 use crate::callback::Transport;
 use crate::gateway::{Gateway, Sent};
 use crate::selector::Selector;
-use crate::ws::Message;
+use ws_codec::Message;
 
 pub(super) async fn serve<T: Transport>(
     gateway: &Arc<Gateway<T>>,

@@ -7,7 +7,7 @@ use crate::admin::body::{BodyError, Fields};
 use crate::admin::selection::{self, Otherwise};
 use crate::protocol::CloseReason;
 use crate::selector::Selector;
-use crate::ws::Message;
+use ws_codec::Message;
 
 pub const CONTENT_TYPE: &str = "application/vnd.olares.ws+json";
 

@@ -24,7 +24,7 @@ use crate::identity::ConnectionId;
 use crate::metrics::{CallbackResult, Metrics};
 use crate::protocol::CloseReason;
 use crate::throttle::Throttle;
-use crate::ws::Message;
+use ws_codec::Message;
 
 /// What became of an event.
 #[derive(Debug)]

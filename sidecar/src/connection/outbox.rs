@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 
 use crate::budget::{Budget, Way};
-use crate::ws;
 
 /// What a queued frame costs beside its bytes.
 pub(super) const FRAME_OVERHEAD: usize = 64;
@@ -120,7 +119,7 @@ impl Outbox {
     pub(super) fn next(&mut self, ping: bool, budget: &Budget) -> Option<(Bytes, isize)> {
         let mut gathered = Vec::new();
         if ping {
-            gathered.extend_from_slice(&ws::ping(b""));
+            gathered.extend_from_slice(&ws_codec::ping(b""));
         }
         if let Some(answers) = self.answers.take() {
             gathered.extend_from_slice(&answers.pong.unwrap_or_default());
@@ -183,5 +182,5 @@ impl Outbox {
 }
 
 pub(super) fn text_pong() -> Bytes {
-    ws::Message::text(r#"{"event":"pong"}"#).into_bytes()
+    ws_codec::Message::text(r#"{"event":"pong"}"#).into_bytes()
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::ws::Violation;
+use ws_codec::Violation;
 
 /// Everything that ends a connection. `code` is what the app hears and, where a close frame is
 /// sent at all, what the client hears.

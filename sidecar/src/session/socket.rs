@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 use super::unfinished::Unfinished;
 use crate::connection::{Connection, Room};
 use crate::protocol::CloseReason;
-use crate::ws::{self, Decoder};
+use ws_codec::Decoder;
 
 pub(super) struct Socket<S> {
     /// `None` once the client's side is over.
@@ -188,9 +188,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let frame = match reason {
             CloseReason::Abnormal => return self.drop_stream(),
             _ if self.deaf => return self.drop_stream(),
-            CloseReason::Client { code: 1005, .. } => ws::close(None, ""),
-            CloseReason::Client { code, .. } => ws::close(Some(*code), ""),
-            reason => ws::close(Some(reason.code()), &reason.reason()),
+            CloseReason::Client { code: 1005, .. } => ws_codec::close(None, ""),
+            CloseReason::Client { code, .. } => ws_codec::close(Some(*code), ""),
+            reason => ws_codec::close(Some(reason.code()), &reason.reason()),
         };
         let in_hand = self.writing.as_ref().map_or(0, |rest| rest.len());
         if reason.discards_outbox() && in_hand > LAST_FRAME {

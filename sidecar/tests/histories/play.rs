@@ -9,6 +9,7 @@ use fastrand::Rng;
 use stanza::field::{AppPort, ByteSize, UrlPath};
 use stanza::{CallbackTarget, settings};
 use tokio::time::Instant;
+use ws_codec::Message;
 use ws_gateway::callback::event::OpenRequest;
 use ws_gateway::connection::Connection;
 use ws_gateway::gateway::Gateway;
@@ -16,7 +17,6 @@ use ws_gateway::identity::{ConnectionId, Identity, Token};
 use ws_gateway::protocol::CloseReason;
 use ws_gateway::selector::{Criteria, Selector};
 use ws_gateway::session::Session;
-use ws_gateway::ws::Message;
 
 use super::app::{App, Calls, Temper};
 use super::check::check;

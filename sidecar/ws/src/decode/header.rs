@@ -1,7 +1,7 @@
 //! A frame's header (RFC 6455 §5.2), and the mask that it gives.
 
 use super::Violation;
-use crate::ws::{MAX_CONTROL, Opcode};
+use crate::{MAX_CONTROL, Opcode};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
