@@ -143,7 +143,7 @@ impl Codec<'_> for Ours {
         scratch.extend_from_slice(bytes);
         let frame = self.decoder.next(&mut scratch.as_mut_slice(), LARGE);
         match frame.ok().flatten() {
-            Some(Frame::Text(text)) => Ok(Box::<[u8]>::from(&*text).len()),
+            Some(Frame::Text(text)) => Ok(Box::<str>::from(&*text).len()),
             other => anyhow::bail!("no text but {other:?}"),
         }
     }

@@ -33,8 +33,8 @@ fn decode(stream: &[u8], cut: usize) -> Vec<Vec<u8>> {
             match frame {
                 Frame::Text(text) => {
                     assert!(text.len() <= LIMIT);
-                    classify(std::str::from_utf8(&text).expect("text is UTF-8"), true);
-                    seen.push(text.to_vec());
+                    classify(&text, true);
+                    seen.push(text.as_bytes().to_vec());
                 }
                 Frame::Binary(bytes) => {
                     assert!(bytes.len() <= LIMIT);

@@ -263,8 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, T: Transport> Session<S, T> {
             Frame::Pong => return self.connection.pong_received(),
             Frame::Close { .. } => return,
             Frame::Binary(bytes) => ClientMessage::Binary((*bytes).into()),
-            // Valid UTF-8, as the decoder has checked: nothing is replaced here.
-            Frame::Text(bytes) => match self.text(&String::from_utf8_lossy(&bytes), now) {
+            Frame::Text(text) => match self.text(&text, now) {
                 Some(message) => message,
                 None => return,
             },

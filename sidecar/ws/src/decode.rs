@@ -11,6 +11,8 @@
 
 mod header;
 
+use std::borrow::Cow;
+
 use super::{Opcode, utf8};
 use header::{Header, unmask};
 
@@ -19,21 +21,14 @@ pub struct Decoder {
     unfinished: Option<Box<Unfinished>>,
 }
 
-/// What a client sent; data messages are whole.
+/// What a client sent, in place where it came in one piece; data messages are whole.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
-    Text(Payload<'a>),
-    Binary(Payload<'a>),
-    Ping(Payload<'a>),
+    Text(Cow<'a, str>),
+    Binary(Cow<'a, [u8]>),
+    Ping(Cow<'a, [u8]>),
     Pong,
     Close { code: Option<u16>, reason: Box<str> },
-}
-
-/// A payload, in place where it came in one piece.
-#[derive(Debug)]
-pub enum Payload<'a> {
-    Borrowed(&'a [u8]),
-    Owned(Vec<u8>),
 }
 
 /// Why the connection has to be closed.
@@ -176,14 +171,16 @@ fn whole_frame<'a>(
     unmask(payload, header.mask, 0);
     let payload: &'a [u8] = payload;
     match header.opcode {
-        Opcode::Text if simdutf8::basic::from_utf8(payload).is_err() => Err(Violation::InvalidText),
-        Opcode::Text => Ok(Found::Frame(Frame::Text(Payload::Borrowed(payload)))),
-        Opcode::Binary => Ok(Found::Frame(Frame::Binary(Payload::Borrowed(payload)))),
-        opcode => control(opcode, Payload::Borrowed(payload)).map(Found::Frame),
+        Opcode::Text => match simdutf8::basic::from_utf8(payload) {
+            Ok(text) => Ok(Found::Frame(Frame::Text(Cow::Borrowed(text)))),
+            Err(_) => Err(Violation::InvalidText),
+        },
+        Opcode::Binary => Ok(Found::Frame(Frame::Binary(Cow::Borrowed(payload)))),
+        opcode => control(opcode, Cow::Borrowed(payload)).map(Found::Frame),
     }
 }
 
-fn control(opcode: Opcode, payload: Payload<'_>) -> Result<Frame<'_>, Violation> {
+fn control(opcode: Opcode, payload: Cow<'_, [u8]>) -> Result<Frame<'_>, Violation> {
     match opcode {
         Opcode::Ping => Ok(Frame::Ping(payload)),
         Opcode::Close => parse_close(&payload),
@@ -287,7 +284,7 @@ impl Unfinished {
 
     fn finish_frame(&mut self, header: Header) -> Result<Step, Violation> {
         if header.opcode.is_control() {
-            let payload = Payload::Owned(std::mem::take(&mut self.control));
+            let payload = Cow::Owned(std::mem::take(&mut self.control));
             return control(header.opcode, payload).map(Step::Frame);
         }
         if !header.fin {
@@ -321,33 +318,14 @@ impl Assembly {
 
     fn finish(self) -> Result<Frame<'static>, Violation> {
         match self.text {
-            true if self.checked < self.bytes.len() => Err(Violation::InvalidText),
-            true => Ok(Frame::Text(Payload::Owned(self.bytes))),
-            false => Ok(Frame::Binary(Payload::Owned(self.bytes))),
+            true => match String::from_utf8(self.bytes) {
+                Ok(text) => Ok(Frame::Text(Cow::Owned(text))),
+                Err(_) => Err(Violation::InvalidText),
+            },
+            false => Ok(Frame::Binary(Cow::Owned(self.bytes))),
         }
     }
 }
-
-// === impl Payload ===
-
-impl std::ops::Deref for Payload<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Owned(bytes) => bytes,
-        }
-    }
-}
-
-impl PartialEq for Payload<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Payload<'_> {}
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ mod encode;
 mod handshake;
 mod utf8;
 
-pub use decode::{Decoder, Frame, Payload, Violation};
+pub use decode::{Decoder, Frame, Violation};
 pub use encode::{Message, close, ping, pong};
 pub use handshake::accept_key;
 

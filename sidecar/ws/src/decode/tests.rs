@@ -54,7 +54,7 @@ fn ours(stream: &[u8], cuts: &[usize]) -> Vec<Seen> {
             match decoder.next(&mut piece, LIMIT) {
                 Ok(None) => break,
                 Ok(Some(Frame::Text(text))) => {
-                    seen.push(Seen::Text(String::from_utf8(text.to_vec()).unwrap()));
+                    seen.push(Seen::Text(text.into_owned()));
                 }
                 Ok(Some(Frame::Binary(bytes))) => seen.push(Seen::Binary(bytes.to_vec())),
                 Ok(Some(Frame::Ping(bytes))) => seen.push(Seen::Ping(bytes.to_vec())),
