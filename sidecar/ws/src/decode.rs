@@ -317,13 +317,11 @@ impl Assembly {
     }
 
     fn finish(self) -> Result<Frame<'static>, Violation> {
-        match self.text {
-            true => match String::from_utf8(self.bytes) {
-                Ok(text) => Ok(Frame::Text(Cow::Owned(text))),
-                Err(_) => Err(Violation::InvalidText),
-            },
-            false => Ok(Frame::Binary(Cow::Owned(self.bytes))),
+        if !self.text {
+            return Ok(Frame::Binary(Cow::Owned(self.bytes)));
         }
+        let text = String::from_utf8(self.bytes).map_err(|_| Violation::InvalidText)?;
+        Ok(Frame::Text(Cow::Owned(text)))
     }
 }
 
