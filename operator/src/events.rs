@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::cluster::chain;
 use crate::names;
 use crate::reason::{Reason, Weight};
+use crate::text::cut;
 
 const QUEUE: usize = 1024;
 /// The same words on the same object are not repeated for so long.
@@ -122,8 +123,8 @@ impl Writer {
                     Weight::Quiet | Weight::Notice => EventType::Normal,
                     Weight::Warning => EventType::Warning,
                 },
-                reason: reason.code().to_owned(),
-                note: Some(cut(message)),
+                reason: reason.name().to_owned(),
+                note: Some(cut(message, NOTE)),
                 action: "Inject".to_owned(),
                 secondary: None,
             };
@@ -161,28 +162,4 @@ fn name(reference: &ObjectReference) -> String {
         part(&reference.namespace),
         part(&reference.name)
     )
-}
-
-fn cut(mut message: String) -> String {
-    if message.len() > NOTE {
-        let end = (0..=NOTE - '…'.len_utf8())
-            .rev()
-            .find(|&index| message.is_char_boundary(index))
-            .unwrap_or_default();
-        message.truncate(end);
-        message.push('…');
-    }
-    message
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn long_notes_are_cut_between_characters() {
-        let note = cut("é".repeat(NOTE));
-        assert!(note.len() <= NOTE && note.ends_with('…'));
-        assert_eq!(cut("short".to_owned()), "short");
-    }
 }

@@ -29,4 +29,5 @@ pub mod shape;
 pub mod source;
 pub mod stand_down;
 pub mod strangers;
+pub mod text;
 pub mod webhook;

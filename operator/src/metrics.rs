@@ -163,14 +163,14 @@ impl Metrics {
     pub fn admitted(&self, decision: &'static str, reason: Reason) {
         let labels = Admission {
             decision,
-            reason: reason.code(),
+            reason: reason.label(),
         };
         self.admissions.get_or_create(&labels).inc();
     }
 
     pub fn rolled(&self, reason: Reason) {
         let labels = Why {
-            reason: reason.code(),
+            reason: reason.label(),
         };
         self.rolls.get_or_create(&labels).inc();
     }

@@ -19,7 +19,7 @@ use decide::explain;
 
 /// Say why an object has a gateway, or none
 ///
-/// Reads the object's namespace and decides as the operator does. The reason codes are those of
+/// Reads the object's namespace and decides as the operator does. The reasons are those of
 /// Events, metrics and the status (docs/reasons.md).
 #[derive(Debug, Args)]
 #[command(

@@ -32,7 +32,7 @@ use document::Document;
 /// Put the gateway into workloads in files, for GitOps
 ///
 /// Decides as the webhook does, with the AppManifests, labels and Services that stand in the files. What
-/// is not injected is named on standard error, with its reason code (docs/reasons.md). Comments and
+/// is not injected is named on standard error, with its reason (docs/reasons.md). Comments and
 /// layout stay; where a document had to be written anew, standard error says so. Objects that are not
 /// understood are told with file, document, line and field, and pass through. Ends with 1 where
 /// something asks for a gateway and does not get one.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource};
@@ -13,13 +14,16 @@ use super::apply::{Applied, Error};
 use super::entrance::{Entrance, delete, replaced_by_hand};
 use super::plan::{Plan, Route};
 use super::validate::Verdict;
-use crate::api::{AppManifest, AppManifestStatus, Condition, WorkloadStatus};
+use crate::api::{AppManifest, AppManifestStatus, WorkloadStatus};
 use crate::app::{App, Stanza};
 use crate::cluster::PodFacts;
 use crate::events::Notice;
 use crate::names;
 use crate::reason::{Reason, Weight};
+use crate::text::cut;
 
+/// As long as `metav1.Condition` lets it be.
+const MESSAGE: usize = 32_768;
 /// What an app with several replicas has to know.
 pub const APART: &str = "each gateway knows the clients of its own pod alone, so send, close and list reach no other pod's: run one replica, or send to the clients of one's own pod only";
 
@@ -27,7 +31,7 @@ pub(super) async fn update_status(controller: &Controller, applied: Applied) -> 
     let Some(app) = applied.plan.app.clone() else {
         return Ok(());
     };
-    let status = status(&app, &applied, &Timestamp::now().to_string());
+    let status = status(&app, &applied, now());
     tell(controller, &app, &applied, &status);
     if status == app.status {
         return Ok(());
@@ -53,7 +57,13 @@ pub(super) async fn update_status(controller: &Controller, applied: Applied) -> 
     }
 }
 
-fn status(app: &App, applied: &Applied, now: &str) -> AppManifestStatus {
+/// To the second, as Kubernetes writes times.
+fn now() -> Time {
+    let now = Timestamp::now();
+    Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
+}
+
+fn status(app: &App, applied: &Applied, now: Time) -> AppManifestStatus {
     let plan = &applied.plan;
     let accepted = plan.accepted.reason == Reason::Accepted;
     let injected = injected(plan);
@@ -66,7 +76,7 @@ fn status(app: &App, applied: &Applied, now: &str) -> AppManifestStatus {
     ];
     let conditions = verdicts
         .into_iter()
-        .map(|(kind, holds, verdict)| condition(app, kind, holds, verdict, now))
+        .map(|(kind, holds, verdict)| condition(app, kind, holds, verdict, now.clone()))
         .collect();
     let strays = plan.strays.iter().map(|(pod, verdict)| WorkloadStatus {
         kind: "Pod".to_owned(),
@@ -181,7 +191,7 @@ fn serving(pods: u32) -> String {
 fn is_apart(conditions: &[Condition]) -> bool {
     conditions
         .iter()
-        .any(|condition| condition.kind == "Ready" && condition.message.ends_with(APART))
+        .any(|condition| condition.type_ == "Ready" && condition.message.ends_with(APART))
 }
 
 fn is_routed(routed: &Verdict) -> bool {
@@ -191,20 +201,20 @@ fn is_routed(routed: &Verdict) -> bool {
     )
 }
 
-fn condition(app: &App, kind: &str, holds: bool, verdict: Verdict, now: &str) -> Condition {
+fn condition(app: &App, kind: &str, holds: bool, verdict: Verdict, now: Time) -> Condition {
     let status = if holds { "True" } else { "False" };
     let since = app
         .status
         .conditions
         .iter()
-        .find(|condition| condition.kind == kind && condition.status == status)
+        .find(|condition| condition.type_ == kind && condition.status == status)
         .map(|condition| condition.last_transition_time.clone());
     Condition {
-        kind: kind.to_owned(),
+        type_: kind.to_owned(),
         status: status.to_owned(),
         reason: verdict.reason.to_string(),
-        message: verdict.message,
-        last_transition_time: since.unwrap_or_else(|| now.to_owned()),
+        message: cut(verdict.message, MESSAGE),
+        last_transition_time: since.unwrap_or(now),
         observed_generation: Some(app.generation),
     }
 }
@@ -277,11 +287,11 @@ mod tests {
         assert_eq!(serving(1), "1 pods serve WebSockets");
         assert!(serving(2).ends_with(APART));
         let ready = |pods| Condition {
-            kind: "Ready".to_owned(),
+            type_: "Ready".to_owned(),
             status: "True".to_owned(),
             reason: Reason::Ready.to_string(),
             message: serving(pods),
-            last_transition_time: String::new(),
+            last_transition_time: now(),
             observed_generation: None,
         };
         assert!(is_apart(&[ready(2)]) && !is_apart(&[ready(1)]));

@@ -17,6 +17,7 @@ use crate::app::AppId;
 use crate::cluster::Cluster;
 use crate::events::Notices;
 use crate::queue::Queue;
+use crate::reason::Reason;
 
 pub struct Watched {
     pub cluster: Arc<Cluster>,
@@ -30,7 +31,7 @@ pub struct Watched {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
 struct Readiness {
     ready: String,
-    reason: String,
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -87,15 +88,20 @@ impl Watched {
         let mut by_readiness: BTreeMap<Readiness, i64> = BTreeMap::new();
         let mut sum = PodCounts::default();
         for app in self.cluster.apps.all() {
-            let ready = app.status.conditions.iter().find(|one| one.kind == "Ready");
+            let ready = app
+                .status
+                .conditions
+                .iter()
+                .find(|one| one.type_ == "Ready");
             let readiness = match ready {
                 Some(condition) => Readiness {
                     ready: condition.status.clone(),
-                    reason: condition.reason.clone(),
+                    // A reason of another version of the operator is none of ours.
+                    reason: Reason::named(&condition.reason).map_or("", Reason::label),
                 },
                 None => Readiness {
                     ready: "Unknown".to_owned(),
-                    reason: String::new(),
+                    reason: "",
                 },
             };
             *by_readiness.entry(readiness).or_default() += 1;

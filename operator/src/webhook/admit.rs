@@ -19,6 +19,7 @@ use crate::injection::{self, Decision, Rules, desired};
 use crate::names;
 use crate::reason::{Reason, Weight};
 use crate::shape::{Owner, Shape, Workload};
+use crate::text::cut;
 
 /// Longer warnings are cut by the API server.
 const WARNING: usize = 256;
@@ -227,7 +228,9 @@ pub(super) fn manifest(review: &Review<'_>) -> Said {
         .map(|notice| warning(notice.reason, &notice.message));
     Said {
         patch,
-        warnings: undone.chain(problems.into_iter().map(cut)).collect(),
+        warnings: undone
+            .chain(problems.into_iter().map(|problem| cut(problem, WARNING)))
+            .collect(),
         notice,
     }
 }
@@ -277,12 +280,5 @@ pub(super) fn failed(reason: Reason, message: &str) -> Answer {
 }
 
 fn warning(reason: Reason, message: &str) -> String {
-    cut(format!("ws-operator: {reason}: {message}"))
-}
-
-fn cut(text: String) -> String {
-    match text.char_indices().nth(WARNING) {
-        Some((end, _)) => text[..end].to_owned(),
-        None => text,
-    }
+    cut(format!("ws-operator: {reason}: {message}"), WARNING)
 }

@@ -243,7 +243,7 @@ async fn a_pod_of_the_app_is_patched() {
 #[tokio::test]
 async fn before_the_cluster_is_known_a_pod_starts_with_a_warning() {
     let mut server = Server::ignorant(FOR_EVER).await;
-    warns(&server.review(PODS, &review(&pod())).await, "not-ready");
+    warns(&server.review(PODS, &review(&pod())).await, "NotReady");
     server.told("ReplicaSet", "chat-5d8f", Reason::NotReady);
 }
 
@@ -252,7 +252,7 @@ async fn an_object_of_another_kind_starts_with_a_warning() {
     let mut server = Server::start().await;
     let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}});
     let response = server.review(PODS, &review(&object)).await;
-    warns(&response, "internal-error");
+    warns(&response, "InternalError");
     server.told("ConfigMap", "a", Reason::InternalError);
 }
 
@@ -261,13 +261,13 @@ async fn a_pod_that_cannot_be_read_starts_with_a_warning() {
     let mut server = Server::start().await;
     let mut pod = pod();
     pod["spec"]["containers"] = json!("none");
-    warns(&server.review(PODS, &review(&pod)).await, "internal-error");
+    warns(&server.review(PODS, &review(&pod)).await, "InternalError");
     server.told("ReplicaSet", "chat-5d8f", Reason::InternalError);
     let nothing = review(&Json::Null);
-    warns(&server.review(PODS, &nothing).await, "internal-error");
+    warns(&server.review(PODS, &nothing).await, "InternalError");
     let mut rehearsal = review(&pod);
     rehearsal["request"]["dryRun"] = json!(true);
-    warns(&server.review(PODS, &rehearsal).await, "internal-error");
+    warns(&server.review(PODS, &rehearsal).await, "InternalError");
     server.told_nothing();
 }
 
@@ -277,7 +277,7 @@ async fn a_strange_envelope_is_allowed_with_a_warning() {
     let mut strange = review(&pod());
     strange["request"]["dryRun"] = json!("perhaps");
     for path in [PODS, SERVICES, MANIFESTS] {
-        warns(&server.review(path, &strange).await, "internal-error");
+        warns(&server.review(path, &strange).await, "InternalError");
     }
     let counted = server.webhook.metrics.write(Format::Text);
     let line = r#"admissions_total{decision="skip",reason="internal-error"} 3"#;
@@ -312,7 +312,7 @@ async fn a_panic_lets_the_pod_in_with_a_warning() {
     let body = reply.into_body().collect().await.unwrap().to_bytes();
     let answer: Json = serde_json::from_slice(&body).unwrap();
     assert_eq!(answer["response"]["allowed"], true);
-    warns(&answer["response"], "internal-error");
+    warns(&answer["response"], "InternalError");
     server.told("ReplicaSet", "chat-5d8f", Reason::InternalError);
 }
 
@@ -348,7 +348,7 @@ async fn whose_like_was_refused_is_let_in_without_the_gateway() {
     let response = server.review(PODS, &review(&pod())).await;
     let warning = response["warnings"][0].as_str().unwrap();
     assert!(
-        warning.starts_with("ws-operator: pods-refused: "),
+        warning.starts_with("ws-operator: PodsRefused: "),
         "{warning}"
     );
     let patch = response["patch"].as_str().unwrap();
@@ -421,7 +421,7 @@ async fn a_pod_is_told_that_another_kind_of_workload_has_its_name() {
     cluster.services.put("chat", "stateful", service);
     cluster.apps.put("chat", "new", Some(app));
     let response = server.review(PODS, &review(&labelled())).await;
-    warns(&response, "name-taken");
+    warns(&response, "NameTaken");
     server.told("ReplicaSet", "new-5d8f", Reason::NameTaken);
 }
 
@@ -446,7 +446,7 @@ async fn whoever_edits_what_a_source_writes_is_told() {
     let response = server
         .review(MANIFESTS, &edit("helm", 81, "kubectl-edit"))
         .await;
-    warns(&response, "source-owned");
+    warns(&response, "SourceOwned");
     server.told("AppManifest", "a", Reason::SourceOwned);
     for other in [
         edit("helm", 80, "kubectl-edit"),
@@ -465,7 +465,7 @@ async fn a_bare_pod_that_asks_by_label_is_told_that_it_asks_in_vain() {
     let server = Server::start().await;
     let mut pod = labelled();
     pod["metadata"]["ownerReferences"] = json!([]);
-    warns(&server.review(PODS, &review(&pod)).await, "bare-pod");
+    warns(&server.review(PODS, &review(&pod)).await, "BarePod");
 }
 
 /// The status line that comes, whatever was sent of the request.

@@ -45,7 +45,7 @@ fn inject_decides_as_the_webhook_does() {
     assert_eq!(
         ran.said,
         "Deployment/chat in default: injected: for app chat\n\
-         StatefulSet/db in default: not-entrance: selected by none of the entrance Services: chat-svc\n"
+         StatefulSet/db in default: NotEntrance: selected by none of the entrance Services: chat-svc\n"
     );
     let (before, after) = (objects(WORKLOAD), objects(&ran.out));
     assert_eq!((&before[..2], &before[3]), (&after[..2], &after[3]));
@@ -59,7 +59,7 @@ fn inject_decides_as_the_webhook_does() {
 
     let again = run(&["inject"], &ran.out);
     assert_eq!(again.out, ran.out);
-    assert!(again.said.contains("already-current"), "{}", again.said);
+    assert!(again.said.contains("AlreadyCurrent"), "{}", again.said);
 }
 
 #[test]
@@ -126,7 +126,7 @@ fn what_is_wrong_beside_the_label_is_said_with_its_place() {
     let ran = run(&["inject"], &wrong);
     assert!(
         ran.said.starts_with(
-            "Deployment/chat in default: invalid-stanza: AppManifest default/chat: error: \
+            "Deployment/chat in default: InvalidStanza: AppManifest default/chat: error: \
              Deployment/chat: error: annotation ws.olares.com/callback"
         ),
         "{}",

@@ -75,7 +75,7 @@ fn kinds_of_other_groups_pass_through() {
     beside(
         kruise,
         1,
-        "StatefulSet/db in default: other-owner: the pod belongs to a StatefulSet\n",
+        "StatefulSet/db in default: OtherOwner: the pod belongs to a StatefulSet\n",
     );
 }
 
@@ -91,7 +91,7 @@ fn one_odd_object_is_told_with_its_place_and_stops_nothing() {
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: odd}\nspec:\n  template:\n    spec:\n      containers: \
          [{name: a, ports: [{containerPort: x}]}]\n",
         0,
-        "Deployment/odd in default: not-entrance: selected by none of the entrance Services: chat-svc\n",
+        "Deployment/odd in default: NotEntrance: selected by none of the entrance Services: chat-svc\n",
     );
     beside(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: odd}\nspec:\n  template:\n    metadata: {labels: {app: \
@@ -121,7 +121,7 @@ fn an_app_that_asks_and_gets_nothing_is_told_of() {
     // The workloads are in charts within the chart, or of a kind that makes no pods by itself.
     let nothing = "no object here makes pods that the Service chat-svc selects\n";
     assert_eq!(said(&[manifest, service]), (1, format!("{app}{nothing}")));
-    let alone = format!("{app}no-service: there is no Service chat-svc\n");
+    let alone = format!("{app}NoService: there is no Service chat-svc\n");
     assert_eq!(said(&[manifest]), (1, alone.clone()));
     // In another namespace.
     let elsewhere = |object: &str| object.replace("metadata: {", "metadata: {namespace: other, ");
@@ -135,7 +135,7 @@ fn an_app_that_asks_and_gets_nothing_is_told_of() {
         "{app: chat, ws.olares.com/inject: 'false'}}\n    spec",
     );
     let (code, words) = said(&[manifest, service, &out]);
-    assert!(code == 0 && words.contains("opted-out"), "{words}");
+    assert!(code == 0 && words.contains("OptedOut"), "{words}");
 }
 
 #[test]

@@ -141,7 +141,7 @@ pub(crate) async fn only_so_many_restarts_begin_at_once(namespace: Arc<Namespace
     // The last ones wait for their turn, and get it.
     until("a workload that waits for its turn", || async {
         let all = manifest::all(&namespace).await?;
-        let waits = |status: &&Json| status.to_string().contains("\"rate-limited\"");
+        let waits = |status: &&Json| status.to_string().contains("\"RateLimited\"");
         let waiting = all.iter().filter(waits).count();
         Ok(Look::when((1..APPS).contains(&waiting), (), waiting))
     })

@@ -120,7 +120,7 @@ async fn promotes(namespace: &Namespace) -> Result<()> {
     let name = bare[0].name_any();
     let words = format!("nothing of ours restarts the pod {name}: delete");
     routed(namespace, &words).await?;
-    manifest::waits_with(namespace, "chat", "replace-by-hand").await?;
+    manifest::waits_with(namespace, "chat", "ReplaceByHand").await?;
     ensure!(target(namespace).await? == "8888");
     kubectl([
         "-n",

@@ -1,4 +1,4 @@
-//! One reason code everywhere: in the Event, the metric, the admission warning, the AppManifest's
+//! One reason everywhere: in the Event, the metric, the admission warning, the AppManifest's
 //! status and `explain`. And each of these pods starts as if the operator were not there.
 
 use std::sync::Arc;
@@ -17,7 +17,9 @@ use serde_json::{Value as Json, json};
 const ENTRANCE: (&str, &str) = ("entrance", "codes");
 
 struct Case {
-    code: &'static str,
+    reason: &'static str,
+    /// The reason's label in metrics, and the name of the objects.
+    label: &'static str,
     small: Small,
     /// What makes the pods.
     kind: &'static str,
@@ -27,15 +29,16 @@ struct Case {
 
 impl Case {
     fn new(
-        code: &'static str,
+        (reason, label): (&'static str, &'static str),
         kind: &'static str,
         warns: bool,
         edit: impl FnOnce(Small) -> Small,
     ) -> Self {
         let (key, value) = ENTRANCE;
-        let small = edit(Small::deployment(code).labels(json!({key: value})));
+        let small = edit(Small::deployment(label).labels(json!({key: value})));
         Self {
-            code,
+            reason,
+            label,
             small,
             kind,
             warns,
@@ -45,7 +48,7 @@ impl Case {
     fn object(&self) -> Json {
         let template = self.small.template();
         let mut metadata = template["metadata"].clone();
-        metadata["name"] = json!(self.code);
+        metadata["name"] = json!(self.label);
         match self.kind {
             "Pod" => {
                 json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]})
@@ -53,7 +56,7 @@ impl Case {
             "Job" => {
                 let mut template = template;
                 template["spec"]["restartPolicy"] = json!("Never");
-                let metadata = json!({"name": self.code});
+                let metadata = json!({"name": self.label});
                 json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template}})
             }
             _ => self.small.workload(),
@@ -63,24 +66,33 @@ impl Case {
 
 fn cases() -> Vec<Case> {
     vec![
-        Case::new("bare-pod", "Pod", true, |small| small),
-        Case::new("job", "Job", false, |small| small),
-        Case::new("host-network", "Deployment", true, |small| {
-            small.pod(json!({"hostNetwork": true}))
-        }),
-        Case::new("opted-out", "Deployment", false, |small| {
+        Case::new(("BarePod", "bare-pod"), "Pod", true, |small| small),
+        Case::new(("Job", "job"), "Job", false, |small| small),
+        Case::new(
+            ("HostNetwork", "host-network"),
+            "Deployment",
+            true,
+            |small| small.pod(json!({"hostNetwork": true})),
+        ),
+        Case::new(("OptedOut", "opted-out"), "Deployment", false, |small| {
             small.annotations(json!({"ws.olares.com/inject": "false"}))
         }),
-        Case::new("port-conflict", "Deployment", true, |small| {
-            small.container(json!({"ports": [{"containerPort": 40011}]}))
-        }),
-        Case::new("platform-injected", "Deployment", false, |small| {
-            small.container(json!({"name": "olares-ws-sidecar"}))
-        }),
+        Case::new(
+            ("PortConflict", "port-conflict"),
+            "Deployment",
+            true,
+            |small| small.container(json!({"ports": [{"containerPort": 40011}]})),
+        ),
+        Case::new(
+            ("PlatformInjected", "platform-injected"),
+            "Deployment",
+            false,
+            |small| small.container(json!({"name": "olares-ws-sidecar"})),
+        ),
     ]
 }
 
-pub(crate) async fn the_same_code_everywhere(namespace: Arc<Namespace>) -> Result<()> {
+pub(crate) async fn the_same_reason_everywhere(namespace: Arc<Namespace>) -> Result<()> {
     // A pod in the node's network is nothing that PodSecurity's restricted admits.
     let label = "pod-security.kubernetes.io/enforce=privileged";
     kubectl(["label", "namespace", &namespace.name, label, "--overwrite"])?;
@@ -96,7 +108,7 @@ pub(crate) async fn the_same_code_everywhere(namespace: Arc<Namespace>) -> Resul
     for case in &cases {
         is_told(&namespace, case)
             .await
-            .with_context(|| format!("the case {}", case.code))?;
+            .with_context(|| format!("the case {}", case.reason))?;
     }
     until("the app's own pods to be injected", || async {
         let pods = main.pods(&namespace).await?;
@@ -104,16 +116,21 @@ pub(crate) async fn the_same_code_everywhere(namespace: Arc<Namespace>) -> Resul
         Ok(Look::when(all, (), format!("{} pods", pods.len())))
     })
     .await?;
-    events::wait_for(&namespace, ("Deployment", "main"), "injected", "Normal").await?;
+    events::wait_for(&namespace, ("Deployment", "main"), "Injected", "Normal").await?;
     ensure!(operator::admissions("inject", "injected")? > 0.0);
     Ok(())
 }
 
 async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
-    let Case { code, kind, .. } = *case;
+    let Case {
+        reason,
+        label,
+        kind,
+        ..
+    } = *case;
     // It runs, and has nothing of ours.
     let pod = until("it to run", || async {
-        let pods = namespace.all_pods(&format!("small={code}")).await?;
+        let pods = namespace.all_pods(&format!("small={label}")).await?;
         let runs = |pod: &&Pod| {
             pod.status
                 .as_ref()
@@ -130,10 +147,10 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
     );
 
     let weight = if case.warns { "Warning" } else { "Normal" };
-    events::wait_for(namespace, (kind, code), code, weight).await?;
+    events::wait_for(namespace, (kind, label), reason, weight).await?;
 
     ensure!(
-        operator::admissions("skip", code)? > 0.0,
+        operator::admissions("skip", label)? > 0.0,
         "no metric with this reason"
     );
 
@@ -144,14 +161,14 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
         .collect();
     let told = ours
         .iter()
-        .any(|warning| warning.contains(&format!("ws-operator: {code}:")));
+        .any(|warning| warning.contains(&format!("ws-operator: {reason}:")));
     ensure!(
         told == case.warns && ours.len() == usize::from(told),
         "admission warns {warnings:?}"
     );
 
     let (kind, name) = match kind {
-        "Deployment" => (kind, code.to_owned()),
+        "Deployment" => (kind, label.to_owned()),
         _ => ("Pod", pod.name_any()),
     };
     until("the status to say so", || async {
@@ -162,20 +179,20 @@ async fn is_told(namespace: &Namespace, case: &Case) -> Result<()> {
             .as_array()
             .into_iter()
             .flatten()
-            .any(|one| one["kind"] == kind && one["name"] == name && one["reason"] == code);
+            .any(|one| one["kind"] == kind && one["name"] == name && one["reason"] == reason);
         Ok(Look::when(told, (), workloads))
     })
     .await?;
 
-    for target in [
-        format!("pod/{}", pod.name_any()),
-        format!("deploy/{}", case.code),
-    ] {
+    for target in [format!("pod/{}", pod.name_any()), format!("deploy/{label}")] {
         if target.starts_with("deploy/") && case.kind != "Deployment" {
             continue;
         }
         let explained = operator::explain(&namespace.name, &target)?;
-        ensure!(explained["reason"] == code, "explain {target}: {explained}");
+        ensure!(
+            explained["reason"] == reason,
+            "explain {target}: {explained}"
+        );
     }
     Ok(())
 }

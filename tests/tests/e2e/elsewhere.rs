@@ -44,7 +44,7 @@ async fn beside(storage: &Namespace, target: &Namespace) -> Result<()> {
     apply(storage, &[secret])?;
 
     // A Secret here speaks for nobody's pods there.
-    events::wait_for(storage, ("Secret", name), "release-elsewhere", "Warning").await?;
+    events::wait_for(storage, ("Secret", name), "ReleaseElsewhere", "Warning").await?;
     for namespace in [storage, target] {
         let found = manifest::all(namespace).await?;
         ensure!(found.is_empty(), "{}: {found:?}", namespace.name);

@@ -154,7 +154,7 @@ pub(crate) async fn is_fronted(namespace: &Namespace) -> Result<()> {
 async fn is_fronted_at(namespace: &Namespace, port: &str) -> Result<()> {
     let object = manifest::wait_for(namespace, app::APP, "Ready", "True").await?;
     let routed = manifest::condition(&object, "Routed").context("no condition")?;
-    ensure!(routed["reason"] == "entrance-routed", "{routed}");
+    ensure!(routed["reason"] == "EntranceRouted", "{routed}");
     ensure!(target(namespace).await? == port);
     let service = namespace.api::<Service>().get(app::APP).await?;
     let owners = serde_json::to_string(&service.metadata.managed_fields)?;

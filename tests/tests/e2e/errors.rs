@@ -46,13 +46,7 @@ pub(crate) async fn a_release_that_is_a_bomb_is_skipped_and_told(
     });
     let small = Small::deployment("small");
     apply(&namespace, &[secret])?;
-    events::wait_for(
-        &namespace,
-        ("Secret", name),
-        "release-unreadable",
-        "Warning",
-    )
-    .await?;
+    events::wait_for(&namespace, ("Secret", name), "ReleaseUnreadable", "Warning").await?;
     apply(
         &namespace,
         &[
@@ -85,7 +79,7 @@ async fn misdirected(namespace: &Namespace, name: &str) -> Result<()> {
     until("a warning about the ConfigMap", || async {
         let (_, warnings) =
             admission::create(namespace, "configmaps", &object("ConfigMap")).await?;
-        let told = |warning: &String| warning.contains("ws-operator: internal-error: ");
+        let told = |warning: &String| warning.contains("ws-operator: InternalError: ");
         Ok(Look::when(
             warnings.iter().any(told),
             (),
@@ -97,7 +91,7 @@ async fn misdirected(namespace: &Namespace, name: &str) -> Result<()> {
     // Nobody is told of what only might be.
     apply(namespace, &[object("ConfigMap")])?;
     let stranger = ("ConfigMap", "stranger");
-    events::wait_for(namespace, stranger, "internal-error", "Warning").await?;
+    events::wait_for(namespace, stranger, "InternalError", "Warning").await?;
     let (created, _) = admission::create(namespace, "secrets", &object("Secret")).await?;
     ensure!(created["metadata"]["name"] == "stranger", "{created}");
     Ok(())

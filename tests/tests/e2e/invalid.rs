@@ -33,7 +33,7 @@ pub(crate) async fn a_wrong_port_in_a_chart(namespace: Arc<Namespace>) -> Result
 async fn is_refused(namespace: &Namespace) -> Result<()> {
     let object = manifest::wait_for(namespace, app::APP, "Accepted", "False").await?;
     let condition = manifest::condition(&object, "Accepted").context("no condition")?;
-    ensure!(condition["reason"] == "invalid-stanza", "{condition}");
+    ensure!(condition["reason"] == "InvalidStanza", "{condition}");
     let message = condition["message"].as_str().unwrap_or_default();
     ensure!(
         TOLD.iter().all(|word| message.contains(word)),

@@ -57,7 +57,7 @@ pub(crate) async fn a_wrong_callback(namespace: Arc<Namespace>) -> Result<()> {
     namespace.apply(&right.replace("8888/ws/message\n", "70000/ws/message\n"))?;
     let object = manifest::wait_for(&namespace, app::APP, "Accepted", "False").await?;
     let condition = manifest::condition(&object, "Accepted").context("no condition")?;
-    ensure!(condition["reason"] == "invalid-stanza", "{condition}");
+    ensure!(condition["reason"] == "InvalidStanza", "{condition}");
     let message = condition["message"].as_str().unwrap_or_default();
     let told = [
         "Deployment/chat",
@@ -97,7 +97,7 @@ pub(crate) async fn among_others(namespace: Arc<Namespace>) -> Result<()> {
     let object = manifest::wait_for(&namespace, "small", "Ready", "True").await?;
     let condition = manifest::condition(&object, "Injected").context("no condition")?;
     ensure!(condition["message"] == "1 of 1 pods have the gateway");
-    manifest::waits_with(&namespace, "small", "not-labelled").await?;
+    manifest::waits_with(&namespace, "small", "NotLabelled").await?;
 
     let mut twin = Small::new("StatefulSet", "small").workload();
     twin["spec"]["selector"] = json!({"matchLabels": {"twin": "small"}});
@@ -107,10 +107,10 @@ pub(crate) async fn among_others(namespace: Arc<Namespace>) -> Result<()> {
         json!({"ws.olares.com/callback": "8888/ws/message"});
     apply(&namespace, &[twin])?;
     let twin = ("StatefulSet", "small");
-    events::wait_for(&namespace, twin, "name-taken", "Warning").await?;
+    events::wait_for(&namespace, twin, "NameTaken", "Warning").await?;
     ensure!(operator::admissions("skip", "name-taken")? > 0.0);
     let explained = operator::explain(&namespace.name, "statefulset/small")?;
-    ensure!(explained["reason"] == "name-taken", "{explained}");
+    ensure!(explained["reason"] == "NameTaken", "{explained}");
 
     let before = manifest::get(&namespace, "small").await?.data["spec"].clone();
     let change = r#"{"spec": {"options": {"websocket": {"port": 9999}}}}"#;
@@ -124,7 +124,7 @@ pub(crate) async fn among_others(namespace: Arc<Namespace>) -> Result<()> {
     ];
     kubectl(["-n", &namespace.name].into_iter().chain(words))?;
     let manifest = ("AppManifest", "small");
-    events::wait_for(&namespace, manifest, "source-owned", "Warning").await?;
+    events::wait_for(&namespace, manifest, "SourceOwned", "Warning").await?;
     manifest::wait_until(&namespace, "small", "as the label says", |object| {
         object.data["spec"] == before
     })

@@ -495,7 +495,7 @@ pub(crate) async fn secrets_of_other_types_are_not_read(namespace: Arc<Namespace
     apply(&other, &[same])?;
     // Of the right type it is read, and found to tell of another namespace.
     let same = ("Secret", "sh.helm.release.v1.same.v1");
-    events::wait_for(&other, same, "release-elsewhere", "Warning").await?;
+    events::wait_for(&other, same, "ReleaseElsewhere", "Warning").await?;
     let told = format!("{:?}", events::all(&other).await?);
     ensure!(!told.contains("release.v1.copy.v1"), "it was read: {told}");
     other.delete().await

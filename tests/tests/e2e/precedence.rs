@@ -33,7 +33,7 @@ pub(crate) async fn by_hand_wins_over_helm(namespace: Arc<Namespace>) -> Result<
     let won = manifest::wait_for(&namespace, "mine", "Ready", "True").await?;
     let lost = manifest::wait_for(&namespace, app::APP, "Accepted", "False").await?;
     let condition = manifest::condition(&lost, "Accepted").context("no condition")?;
-    ensure!(condition["reason"] == "superseded", "{condition}");
+    ensure!(condition["reason"] == "Superseded", "{condition}");
     let message = condition["message"].as_str().unwrap_or_default();
     ensure!(message.contains("mine"), "{message}");
     gateways(&namespace, |options| options.contains(r#""timeout":"7m""#)).await?;

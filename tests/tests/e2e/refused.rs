@@ -54,13 +54,13 @@ pub(crate) async fn a_quota_that_the_gateway_does_not_meet(
     fresh.start(&namespace)?;
     let mut now = Vec::new();
     for small in &all {
-        manifest::waits_with(&namespace, &small.name, "quota").await?;
+        manifest::waits_with(&namespace, &small.name, "Quota").await?;
         now.extend(uids(&running(&namespace, small, false).await?));
     }
     ensure!(before == now, "restarted: {before:?}, {now:?}");
     running(&namespace, &fresh, false).await?;
     let told = operator::explain(&namespace.name, "sts/stateful")?;
-    ensure!(told["reason"] == "quota", "{told}");
+    ensure!(told["reason"] == "Quota", "{told}");
     ensure!(
         told["message"]
             .as_str()
@@ -90,7 +90,7 @@ pub(crate) async fn a_policy_that_refuses_the_gateway(namespace: Arc<Namespace>)
         small.ask(&namespace, &json!({}))?;
     }
     for (small, before) in all.iter().zip(&before) {
-        manifest::waits_with(&namespace, &small.name, "pods-refused").await?;
+        manifest::waits_with(&namespace, &small.name, "PodsRefused").await?;
         let now = uids(&running(&namespace, small, false).await?);
         ensure!(now != *before, "{} was never tried", small.name);
     }
@@ -105,7 +105,7 @@ pub(crate) async fn a_policy_that_refuses_the_gateway(namespace: Arc<Namespace>)
         "not the API server's words: {status}"
     );
     let told = operator::explain(&namespace.name, "sts/stateful")?;
-    ensure!(told["reason"] == "pods-refused", "{told}");
+    ensure!(told["reason"] == "PodsRefused", "{told}");
     let remedy = told["remedy"].as_str().unwrap_or_default();
     ensure!(remedy.contains("olares-ws-sidecar"), "{told}");
 
@@ -153,7 +153,7 @@ pub(crate) async fn what_a_namespace_demands_of_resources(namespace: Arc<Namespa
         own.get("requests").is_none() && own.get("limits").is_none(),
         "{own}"
     );
-    manifest::waits_with(&namespace, "windows", "windows").await?;
+    manifest::waits_with(&namespace, "windows", "Windows").await?;
 
     let bounds = json!({
         "type": "Container",

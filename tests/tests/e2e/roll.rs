@@ -52,14 +52,14 @@ pub(crate) async fn after_another_gateway_image(namespace: Arc<Namespace>) -> Re
     let place = ["-n", namespace.name.as_str()];
     let (code, text) = program(&["roll", "--all", "--dry-run"])?;
     let due = format!(
-        "{} Deployment/chat (roll-outdated: 1 pod with another gateway image)",
+        "{} Deployment/chat (RollOutdated: 1 pod with another gateway image)",
         namespace.name
     );
     ensure!(code == 0 && text.contains(&due), "{code}: {text}");
     let words = [&["roll", "--wait", "--timeout", "4s"][..], &place].concat();
     let (code, text) = program(&words)?;
     ensure!(code == 1 && text.starts_with("waits "), "{code}: {text}");
-    ensure!(text.contains("disruption-budget"), "{text}");
+    ensure!(text.contains("DisruptionBudget"), "{text}");
     let same = app::ready_pods(&namespace).await?;
     ensure!(
         same[0].uid() == before[0].uid(),
@@ -71,7 +71,7 @@ pub(crate) async fn after_another_gateway_image(namespace: Arc<Namespace>) -> Re
     let words = [&["roll", "deploy/chat", "--wait"][..], &place].concat();
     let (code, text) = program(&words)?;
     ensure!(code == 1 && text.starts_with("skipped "), "{code}: {text}");
-    ensure!(text.contains("rollout-paused"), "{text}");
+    ensure!(text.contains("RolloutPaused"), "{text}");
 
     kubectl([
         "-n",
@@ -85,7 +85,7 @@ pub(crate) async fn after_another_gateway_image(namespace: Arc<Namespace>) -> Re
     ensure!(code == 0, "{code}: {text}");
     let found: Json = serde_json::from_str(&text).with_context(|| text.clone())?;
     ensure!(
-        found[0]["state"] == "done" && found[0]["reason"] == "roll-outdated",
+        found[0]["state"] == "done" && found[0]["reason"] == "RollOutdated",
         "{found}"
     );
     let after = app::ready_pods(&namespace).await?;

@@ -27,10 +27,10 @@ pub(crate) async fn owners_hold_a_restart_back(namespace: Arc<Namespace>) -> Res
     let on_delete = Small::new("StatefulSet", "on-delete")
         .spec(json!({"updateStrategy": {"type": "OnDelete"}}));
     let all = [
-        (&guarded, "disruption-budget"),
-        (&paused, "rollout-paused"),
-        (&told, "rollout-notify"),
-        (&on_delete, "rollout-on-delete"),
+        (&guarded, "DisruptionBudget"),
+        (&paused, "RolloutPaused"),
+        (&told, "RolloutNotify"),
+        (&on_delete, "RolloutOnDelete"),
     ];
     let budget = |least: u32| {
         let spec =
@@ -139,10 +139,10 @@ pub(crate) async fn a_rollout_that_fails_stops_and_recovers(
         &namespace,
         &json!({"resources": {"requests": {"cpu": "1000"}}}),
     )?;
-    manifest::waits_with(&namespace, "small", "rollout-failed").await?;
+    manifest::waits_with(&namespace, "small", "RolloutFailed").await?;
     let object = manifest::get(&namespace, "small").await?;
     let ready = manifest::condition(&object, "Ready").context("no condition")?;
-    ensure!(ready["reason"] == "rollout-failed", "{ready}");
+    ensure!(ready["reason"] == "RolloutFailed", "{ready}");
     let now = small.pods(&namespace).await?;
     ensure!(
         before
@@ -170,7 +170,7 @@ pub(crate) async fn a_disabled_namespace_is_left_alone(namespace: Arc<Namespace>
     small.start(&namespace)?;
     let before = running(&namespace, &small, false).await?;
     small.ask(&namespace, &json!({}))?;
-    manifest::waits_with(&namespace, "small", "namespace-disabled").await?;
+    manifest::waits_with(&namespace, "small", "NamespaceDisabled").await?;
     let now = running(&namespace, &small, false).await?;
     ensure!(uids(&before) == uids(&now), "restarted all the same");
 
@@ -194,7 +194,7 @@ pub(crate) async fn a_roll_that_does_not_help_is_not_repeated_at_once(
     small.start(&namespace)?;
     let before = running(&namespace, &small, false).await?;
     small.ask(&namespace, &json!({}))?;
-    manifest::waits_with(&namespace, "small", "repair-backoff").await?;
+    manifest::waits_with(&namespace, "small", "RepairBackoff").await?;
     let after = running(&namespace, &small, false).await?;
     ensure!(uids(&before) != uids(&after), "never restarted");
     let rolled = rollout(&namespace).await?;

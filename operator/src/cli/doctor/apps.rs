@@ -15,7 +15,7 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
             .status
             .conditions
             .iter()
-            .find(|found| found.kind == "Ready");
+            .find(|found| found.type_ == "Ready");
         if let Some(ready) = ready.filter(|ready| ready.status != "True") {
             let reason = Reason::of(&ready.reason);
             let remedy = reason.and_then(|reason| reason.remedy(&ready.message));
@@ -85,7 +85,7 @@ mod tests {
         let object = json!({
             "metadata": {"name": "chat", "namespace": "rooms"}, "spec": {},
             "status": {"conditions": [{
-                "type": "Ready", "status": "False", "reason": "pods-refused",
+                "type": "Ready", "status": "False", "reason": "PodsRefused",
                 "message": "exceeded quota: q", "lastTransitionTime": "",
             }]},
         });
@@ -101,18 +101,15 @@ mod tests {
             "spec": {},
             "status": {
                 "conditions": [{
-                    "type": "Ready", "status": "False", "reason": "no-service",
-                    "message": "no Service", "lastTransitionTime": "",
+                    "type": "Ready", "status": "False", "reason": "NoService",
+                    "message": "no Service", "lastTransitionTime": "2026-01-01T00:00:00Z",
                 }],
                 "pods": {"bare": 1, "stale": 1, "outdated": 3, "ready": 2},
             },
         });
         let app = App::read(serde_json::from_value(object).unwrap());
         let text: String = of_apps(&[app]).iter().map(Finding::text).collect();
-        assert!(
-            text.contains("rooms/chat: no-service: no Service"),
-            "{text}"
-        );
+        assert!(text.contains("rooms/chat: NoService: no Service"), "{text}");
         assert!(
             text.contains("2 pods lack") && text.contains("3 pods run"),
             "{text}"

@@ -175,7 +175,7 @@ pub(super) fn of_reach(answered: bool) -> Finding {
         "webhook",
         "a dry-run AppManifest came back without the webhook's mark".to_owned(),
         "mend what else is broken here; if nothing is, a NetworkPolicy or firewall may keep the API server from port 9443",
-        "docs/reasons.md#webhook-unreachable",
+        "docs/reasons.md#webhookunreachable",
     )
 }
 
@@ -223,7 +223,7 @@ mod tests {
             "{}",
             found.text()
         );
-        assert_eq!(found.json()["link"], "docs/reasons.md#webhook-unreachable");
+        assert_eq!(found.json()["link"], "docs/reasons.md#webhookunreachable");
         let missing = |account: Option<&str>| Missing {
             account: account.map(str::to_owned),
             rights: vec!["patch services".to_owned()],

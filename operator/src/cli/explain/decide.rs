@@ -164,7 +164,7 @@ fn of_app(cluster: &Cluster, app: &App) -> Finding {
         None => accept(Some(app), entrance.as_deref()),
     };
     let conditions = app.status.conditions.iter().map(|condition| Part {
-        name: format!("{}={}", condition.kind, condition.status),
+        name: format!("{}={}", condition.type_, condition.status),
         reason: condition.reason.clone(),
         message: condition.message.clone(),
     });

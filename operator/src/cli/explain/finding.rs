@@ -75,7 +75,7 @@ impl Finding {
         });
         json!({
             "object": self.object,
-            "reason": self.reason.code(),
+            "reason": self.reason.name(),
             "message": self.message,
             "about": self.reason.about().trim(),
             "remedy": self.reason.remedy(&self.message),

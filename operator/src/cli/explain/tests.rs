@@ -78,9 +78,9 @@ fn each_kind_of_object_has_its_reason() {
     assert_eq!(
         finding.text(),
         "Deployment/chat: injected: new pods get the gateway\n  app: chat\n  The pod got the \
-         gateway.\n  pod/chat-5d8f-a: roll-bare: it came up without the gateway\n"
+         gateway.\n  pod/chat-5d8f-a: RollBare: it came up without the gateway\n"
     );
-    assert_eq!(finding.json()["parts"][0]["reason"], "roll-bare");
+    assert_eq!(finding.json()["parts"][0]["reason"], "RollBare");
 }
 
 /// The workload's template shows nothing of it.

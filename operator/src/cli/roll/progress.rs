@@ -169,7 +169,7 @@ impl Work {
                     State::Waits(reason, message)
                     | State::Skipped(reason, message)
                     | State::Failed(reason, message) => {
-                        json!({"reason": reason.code(), "message": message})
+                        json!({"reason": reason.name(), "message": message})
                     }
                     _ => Json::Null,
                 };
@@ -177,7 +177,7 @@ impl Work {
                     "namespace": namespace,
                     "workload": workload.to_string(),
                     "app": job.app,
-                    "reason": job.reason.code(),
+                    "reason": job.reason.name(),
                     "message": job.message,
                     "state": job.state.words().0,
                     "obstacle": obstacle,
@@ -297,7 +297,7 @@ mod tests {
         assert!(started(&mut work, &all).is_empty());
         assert!(!work.is_over());
         assert!(work.text().starts_with(
-            "waits    rooms Deployment/budget (roll-outdated: 1 pod with another gateway image): disruption-budget"
+            "waits    rooms Deployment/budget (RollOutdated: 1 pod with another gateway image): DisruptionBudget"
         ), "{}", work.text());
         // The budget allows it now.
         let all = [go("budget"), all[1].clone()];
@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(started(&mut work, &all), ["budget"]);
         work.look(&Cluster::default(), &all[1..], Instant::now());
         assert!(work.is_over() && !work.succeeded(), "one was skipped");
-        assert_eq!(work.json()[1]["obstacle"]["reason"], "rollout-paused");
+        assert_eq!(work.json()[1]["obstacle"]["reason"], "RolloutPaused");
     }
 
     #[test]

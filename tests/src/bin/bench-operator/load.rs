@@ -112,7 +112,7 @@ impl Load {
             let apps = apps.list(&ListParams::default()).await?;
             let says = |app: &&DynamicObject| {
                 let words = app.data["status"]["conditions"].to_string();
-                words.contains("\"all-injected\"")
+                words.contains("\"AllInjected\"")
             };
             injected.apps += apps.iter().filter(says).count();
         }

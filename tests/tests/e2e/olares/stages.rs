@@ -21,15 +21,15 @@ const OURS: &str = "ws.olares.com/injected";
 pub(super) async fn the_platforms_gateway(namespace: &Namespace, revision: i64) -> Result<()> {
     let pod = all_have(namespace, revision, &[app::APP, ENVOY, GATEWAY]).await?;
     ensure!(!pod.annotations().contains_key(OURS), "the gateway is ours");
-    let object = condition(namespace, "Injected", "platform-injected").await?;
+    let object = condition(namespace, "Injected", "PlatformInjected").await?;
     ensure!(object.labels()["ws.olares.com/source"] == "application-manager");
-    condition(namespace, "Routed", "expose-none").await?;
+    condition(namespace, "Routed", "ExposeNone").await?;
     leads_to(namespace, "http").await?;
 
     events::wait_for(
         namespace,
         ("Deployment", app::APP),
-        "platform-injected",
+        "PlatformInjected",
         "Normal",
     )
     .await?;
@@ -48,7 +48,7 @@ pub(super) async fn the_platforms_gateway(namespace: &Namespace, revision: i64) 
     ] {
         let explained = operator::explain(&namespace.name, &target)?;
         ensure!(
-            explained["reason"] == "platform-injected",
+            explained["reason"] == "PlatformInjected",
             "{target}: {explained}"
         );
     }
@@ -60,9 +60,9 @@ pub(super) async fn the_platforms_gateway(namespace: &Namespace, revision: i64) 
 /// gets all the same, keeps it from ever completing.
 pub(super) async fn a_job(namespace: &Namespace) -> Result<()> {
     let pod = job(namespace, "kept").await?;
-    manifest::waits_with(namespace, app::APP, "job").await?;
+    manifest::waits_with(namespace, app::APP, "Job").await?;
     let explained = operator::explain(&namespace.name, &format!("pod/{}", pod.name_any()))?;
-    ensure!(explained["reason"] == "job", "{explained}");
+    ensure!(explained["reason"] == "Job", "{explained}");
     let words = ["delete", "job", "kept", "--cascade=foreground"];
     kubectl(["-n", &namespace.name].into_iter().chain(words)).map(drop)
 }
@@ -79,7 +79,7 @@ async fn job(namespace: &Namespace, name: &str) -> Result<Pod> {
         "spec": {"template": template},
     });
     apply(namespace, &[job])?;
-    events::wait_for(namespace, ("Job", name), "job", "Normal").await?;
+    events::wait_for(namespace, ("Job", name), "Job", "Normal").await?;
     let pod = small.pods(namespace).await?.pop();
     let pod = pod.context("a Job without a pod")?;
     ensure!(!pod.annotations().contains_key(OURS), "it got our gateway");
@@ -93,7 +93,7 @@ pub(super) async fn from_1_12_7(namespace: &Namespace, revision: i64) -> Result<
         pod.annotations().contains_key(OURS),
         "the gateway is not ours"
     );
-    let object = condition(namespace, "Routed", "entrance-routed").await?;
+    let object = condition(namespace, "Routed", "EntranceRouted").await?;
     leads_to(namespace, "ws-entrance").await?;
     let url = object.data.pointer("/status/url").and_then(Json::as_str);
     greets(url.context("no url")?).await?;
@@ -119,8 +119,8 @@ pub(super) async fn envoy_alone(
         pod.annotations().contains_key(OURS),
         "the gateway is not ours"
     );
-    condition(namespace, "Ready", "ready").await?;
-    condition(namespace, "Routed", "expose-none").await?;
+    condition(namespace, "Ready", "Ready").await?;
+    condition(namespace, "Routed", "ExposeNone").await?;
     leads_to(namespace, "http").await?;
     let seen = olares::captured(namespace, &pod).await?;
     let of_gateway = |(port, _): &&(u64, _)| (40010..=40012).contains(port);

@@ -137,11 +137,11 @@ fn owners_are_known_by_group_and_kind() {
         assert!(!owned(&cluster, "pod", &labels, &owner), "{version} {kind}");
         let (reason, message) = says(&cluster);
         assert_eq!(reason, Reason::AllSkipped);
-        let words = format!("other-owner: the pod belongs to a {kind}");
+        let words = format!("OtherOwner: the pod belongs to a {kind}");
         assert!(message.contains(&words), "{message}");
         let waits = led(&cluster);
         assert!(
-            waits.contains("the pod pod never will (other-owner"),
+            waits.contains("the pod pod never will (OtherOwner"),
             "{waits}"
         );
     }
