@@ -31,7 +31,7 @@ pub(super) async fn update_status(controller: &Controller, applied: Applied) -> 
     let Some(app) = applied.plan.app.clone() else {
         return Ok(());
     };
-    let status = status(&app, &applied, now());
+    let status = status(&app, &applied, &now());
     tell(controller, &app, &applied, &status);
     if status == app.status {
         return Ok(());
@@ -63,7 +63,7 @@ fn now() -> Time {
     Time(Timestamp::from_second(now.as_second()).unwrap_or(now))
 }
 
-fn status(app: &App, applied: &Applied, now: Time) -> AppManifestStatus {
+fn status(app: &App, applied: &Applied, now: &Time) -> AppManifestStatus {
     let plan = &applied.plan;
     let accepted = plan.accepted.reason == Reason::Accepted;
     let injected = injected(plan);

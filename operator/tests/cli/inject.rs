@@ -44,7 +44,7 @@ fn inject_decides_as_the_webhook_does() {
     assert_eq!(ran.code, 0, "{}", ran.said);
     assert_eq!(
         ran.said,
-        "Deployment/chat in default: injected: for app chat\n\
+        "Deployment/chat in default: Injected: for app chat\n\
          StatefulSet/db in default: NotEntrance: selected by none of the entrance Services: chat-svc\n"
     );
     let (before, after) = (objects(WORKLOAD), objects(&ran.out));
@@ -101,7 +101,7 @@ fn inject_and_lint_understand_the_label() {
     let ran = run(&["inject"], LABELLED);
     assert_eq!(
         ran.said,
-        "Deployment/chat in default: injected: for app chat\n"
+        "Deployment/chat in default: Injected: for app chat\n"
     );
     assert_eq!(objects(&ran.out).len(), 2, "{}", ran.out);
     assert!(ran.out.contains("olares-ws-sidecar"), "{}", ran.out);
@@ -182,7 +182,7 @@ fn inject_keeps_comments_and_layout() {
     let ran = run(&["inject"], COMMENTED);
     assert_eq!(
         ran.said,
-        "Deployment/chat in default: injected: for app chat\n"
+        "Deployment/chat in default: Injected: for app chat\n"
     );
     let mut rest = ran.out.as_str();
     for line in COMMENTED.lines() {

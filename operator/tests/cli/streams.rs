@@ -32,7 +32,7 @@ spec:
         secret: {secretName: x, defaultMode: 0400}
 "#;
 
-const INJECTED: &str = "Deployment/chat in default: injected: for app chat\n";
+const INJECTED: &str = "Deployment/chat in default: Injected: for app chat\n";
 
 #[track_caller]
 fn beside(object: &str, code: i32, said: &str) -> String {

@@ -77,7 +77,7 @@ fn each_kind_of_object_has_its_reason() {
     let finding = check(&cluster, "deploy/chat", Reason::Injected);
     assert_eq!(
         finding.text(),
-        "Deployment/chat: injected: new pods get the gateway\n  app: chat\n  The pod got the \
+        "Deployment/chat: Injected: new pods get the gateway\n  app: chat\n  The pod got the \
          gateway.\n  pod/chat-5d8f-a: RollBare: it came up without the gateway\n"
     );
     assert_eq!(finding.json()["parts"][0]["reason"], "RollBare");
