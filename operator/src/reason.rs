@@ -228,14 +228,6 @@ reasons! {
 }
 
 impl Reason {
-    /// By its code.
-    pub fn of(code: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|reason| reason.code() == code)
-    }
-
     /// What to do where a pod with the gateway is not taken; `words`: what was said of it.
     pub fn remedy(self, words: &str) -> Option<&'static str> {
         let says = |word| words.contains(word);
@@ -330,7 +322,6 @@ mod tests {
         assert!(remedy(Reason::Quota, "the ResourceQuota q has no room").contains("raise"));
         assert!(remedy(Reason::GatewayImage, "unauthorized").contains("gateway.image.pullSecrets"));
         assert_eq!(Reason::Ready.remedy(""), None);
-        assert_eq!(Reason::of("pods-refused"), Some(Reason::PodsRefused));
     }
 
     #[test]

@@ -109,6 +109,7 @@ fn trials() -> Vec<Trial> {
         refused::a_quota_that_the_gateway_does_not_meet,
         refused::a_policy_that_refuses_the_gateway,
         refused::what_a_namespace_demands_of_resources,
+        refused::an_image_that_the_node_does_not_get,
         codes::the_same_reason_everywhere,
         elsewhere::a_release_whose_objects_are_in_another_namespace,
         errors::what_the_webhook_cannot_read_gets_in,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Namespace;
-use e2e::command::kubectl;
+use e2e::command::{kubectl, run};
 use e2e::operator;
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
@@ -176,6 +176,57 @@ pub(crate) async fn what_a_namespace_demands_of_resources(namespace: Arc<Namespa
         own["requests"] == expected["requests"] && own["limits"] == expected["limits"],
         "{own}"
     );
+    Ok(())
+}
+
+/// A gateway that was put in before, as for GitOps: the webhook leaves another image as it is.
+pub(crate) async fn an_image_that_the_node_does_not_get(namespace: Arc<Namespace>) -> Result<()> {
+    let small = Small::new("StatefulSet", "unpulled");
+    small.ask(&namespace, &json!({}))?;
+    let objects = [
+        small.manifest(&json!({})),
+        small.service(),
+        small.workload(),
+    ];
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(
+        file.path(),
+        objects.map(|one| one.to_string()).join("\n---\n"),
+    )?;
+    let path = file.path().display().to_string();
+    let image = "--gateway-image=127.0.0.1:9/ws-gateway:1";
+    let words = ["inject", image, "--gateway-pull-secrets=hub", path.as_str()];
+    namespace.apply(&run(&operator::program()?, words)?)?;
+    manifest::waits_with(&namespace, "unpulled", "GatewayImage").await?;
+    let missing = format!(
+        "not found in the namespace {}: the Secret hub",
+        namespace.name
+    );
+    until("the Secret to be named", || async {
+        let told = operator::explain(&namespace.name, "sts/unpulled")?;
+        let object = manifest::get(&namespace, "unpulled").await?;
+        let status = object.data.get("status").map(Json::to_string);
+        let status = status.unwrap_or_default();
+        let named = [&status, &told["message"].to_string()]
+            .iter()
+            .all(|words| words.contains(&missing));
+        Ok(Look::when(named, (), format!("{status}; {told}")))
+    })
+    .await?;
+    let told = operator::explain(&namespace.name, "sts/unpulled")?;
+    ensure!(told["reason"] == "GatewayImage", "{told}");
+    let remedy = told["remedy"].as_str().unwrap_or_default();
+    ensure!(remedy.contains("gateway.image.pullSecrets"), "{told}");
+    let place = [
+        "-n",
+        &namespace.name,
+        "get",
+        "events",
+        "-o",
+        "jsonpath={.items[*].reason}",
+    ];
+    let events = kubectl(place)?;
+    ensure!(events.contains("GatewayImage"), "{events}");
     Ok(())
 }
 

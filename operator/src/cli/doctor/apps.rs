@@ -17,7 +17,7 @@ pub(super) fn of_apps(apps: &[App]) -> Vec<Finding> {
             .iter()
             .find(|found| found.type_ == "Ready");
         if let Some(ready) = ready.filter(|ready| ready.status != "True") {
-            let reason = Reason::of(&ready.reason);
+            let reason = Reason::named(&ready.reason);
             let remedy = reason.and_then(|reason| reason.remedy(&ready.message));
             findings.push(warning(
                 "apps",

@@ -25,9 +25,9 @@ pub(super) struct Part {
     pub(super) message: String,
 }
 
-/// What to do about it, by the reason's code.
-fn remedy(code: &str, message: &str) -> Option<&'static str> {
-    Reason::of(code)?.remedy(message)
+/// What to do about it, by the reason's name.
+fn remedy(name: &str, message: &str) -> Option<&'static str> {
+    Reason::named(name)?.remedy(message)
 }
 
 impl Finding {
