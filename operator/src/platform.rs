@@ -49,7 +49,7 @@ impl Platform {
                 Ok(_) => {}
                 // What was known remains.
                 Err(error) => {
-                    warn!(error = %chain(&error), "cannot find out whether this cluster is Olares")
+                    warn!(error = %chain(&error), "cannot find out whether this cluster is Olares");
                 }
             }
         }

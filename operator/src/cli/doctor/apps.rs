@@ -86,7 +86,7 @@ mod tests {
             "metadata": {"name": "chat", "namespace": "rooms"}, "spec": {},
             "status": {"conditions": [{
                 "type": "Ready", "status": "False", "reason": "PodsRefused",
-                "message": "exceeded quota: q", "lastTransitionTime": "",
+                "message": "exceeded quota: q", "lastTransitionTime": "2026-01-01T00:00:00Z",
             }]},
         });
         let app = App::read(serde_json::from_value(object).unwrap());
