@@ -20,10 +20,11 @@ use crate::source::Document;
 /// The stanza within the document that is made of the annotations.
 const STANZA: &str = "options.websocket.";
 /// Our own notes on pods, which are no settings.
-const NOTES: [&str; 6] = [
+const NOTES: [&str; 7] = [
     names::INJECTED,
     names::APP,
     names::HELD,
+    names::PULLS,
     names::REFUSED,
     names::ROLLOUT,
     names::INJECT,

@@ -4,15 +4,14 @@ mod container;
 pub mod hash;
 mod hold;
 mod patch;
+mod pull;
 mod refused;
 mod secrets;
 mod trust;
 mod withdraw;
 
 use ipnet::IpNet;
-use k8s_openapi::api::core::v1::{
-    LocalObjectReference, Pod, PodSpec, ResourceRequirements, Volume,
-};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ResourceRequirements, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stanza::choice::{Expose, Placement};
@@ -24,9 +23,10 @@ use crate::cluster::{Ground, ServiceFacts};
 use crate::entrance;
 use crate::names;
 use crate::reason::Reason;
-use crate::shape::{Gateway, Owner, Shape, containers};
+use crate::shape::{Gateway, Owner, Shape, containers, shares};
 use crate::source::pod_label;
 
+use container::Place;
 pub use hash::hash;
 pub use patch::{annotation, patch};
 pub use refused::{attempt, let_in};
@@ -135,8 +135,7 @@ pub fn desired<'a>(shape: &Shape, claims: &[Claim<'a>], rules: &Rules) -> Decisi
 impl Injection<'_> {
     /// What the gateway takes for itself of what its namespace has.
     pub fn resources(&self, shape: &Shape, rules: &Rules) -> Option<ResourceRequirements> {
-        let resources = || container::resources(self.websocket, rules);
-        (!shape.shares).then(|| self.ground.fit(resources()))
+        Place::new(self.ground, shape.shares).resources(self.websocket, rules)
     }
 }
 
@@ -315,8 +314,8 @@ fn check<'a>(
             "sidecar: native needs Kubernetes 1.29 or later",
         );
     }
-    let resources = ground.fit(container::resources(websocket, rules));
-    if !shape.shares
+    let place = Place::new(ground, shape.shares);
+    if let Some(resources) = place.resources(websocket, rules)
         && let Some(why) = ground.unsaid(&resources)
     {
         return refuse(Reason::Quota, &Reason::Quota.advise(&why));
@@ -358,14 +357,9 @@ pub fn inject(
         rules,
         &trust,
         upstream,
-        &container::Place::of(spec, injection.ground),
+        &Place::new(injection.ground, shares(spec)),
     );
-    for name in &rules.pull_secrets {
-        let secrets = spec.image_pull_secrets.get_or_insert_default();
-        if secrets.iter().all(|secret| secret.name != *name) {
-            secrets.push(LocalObjectReference { name: name.clone() });
-        }
-    }
+    pull::add(metadata, spec, &rules.pull_secrets);
     match injection.websocket.operator.sidecar {
         Placement::Container => {
             drop_gateway(spec.init_containers.as_mut());
@@ -409,6 +403,7 @@ fn container_port(spec: &PodSpec, port: &IntOrString) -> Option<u16> {
 /// Takes our gateway out of a template again: what was injected is then as it was before.
 pub fn uninject(metadata: &mut ObjectMeta, spec: &mut PodSpec) {
     hold::release(metadata, spec);
+    pull::release(metadata, spec);
     if let Some(annotations) = metadata.annotations.as_mut() {
         annotations.retain(|key, _| !names::ON_PODS.contains(&key.as_str()));
     }

@@ -23,8 +23,10 @@ pub const INJECTED: &str = "ws.olares.com/injected";
 pub const APP: &str = "ws.olares.com/app";
 /// On a pod: the containers of the app that `drain.holdApp` gave a preStop sleep, with commas.
 pub const HELD: &str = "ws.olares.com/held";
+/// On a pod: the Secrets that it pulls images with for the gateway alone, with commas.
+pub const PULLS: &str = "ws.olares.com/pull-secrets";
 /// On a pod: every annotation of the gateway's.
-pub const ON_PODS: [&str; 3] = [INJECTED, APP, HELD];
+pub const ON_PODS: [&str; 4] = [INJECTED, APP, HELD, PULLS];
 /// On a pod without the gateway: with what its like was tried, and the API server's words of
 /// refusal.
 pub const REFUSED: &str = "ws.olares.com/refused";

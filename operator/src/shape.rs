@@ -103,7 +103,7 @@ impl Shape {
             envoy: neighbours.envoy,
             mesh: neighbours.mesh,
             windows: spec.is_some_and(is_windows),
-            shares: spec.is_some_and(|spec| spec.resources.is_some()),
+            shares: spec.is_some_and(shares),
             fronted: spec.is_some_and(fronted),
         }
     }
@@ -144,6 +144,11 @@ fn clash(spec: &PodSpec) -> Option<u16> {
         .flat_map(|container| container.ports.iter().flatten())
         .filter_map(|port| u16::try_from(port.container_port).ok())
         .find(|port| env::GATEWAY_PORTS.contains(port))
+}
+
+/// Whether it has resources as a whole: more of the gateway's own would be too much.
+pub fn shares(spec: &PodSpec) -> bool {
+    spec.resources.is_some()
 }
 
 fn is_windows(spec: &PodSpec) -> bool {

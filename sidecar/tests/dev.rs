@@ -118,6 +118,29 @@ async fn only_pages_of_this_machine() {
     assert_eq!(opened.upgrade(Ipv4Addr::LOCALHOST.into(), &page).await, 101);
 }
 
+/// Bodhi's `conf/socket.yaml` is no manifest: README.md has what its keys become.
+#[tokio::test]
+async fn bodhis_own_file_is_refused_with_what_to_write() {
+    let chart = tempfile::tempdir().unwrap();
+    let own = "gateway:\n  socket:\n    path: \"/connect\"\n    onconnect:\n      publish: \"socket:connection\"\n    \
+               onmessage:\n      publish: \"socket:generalMessage\"\n      types:\n          - type: \"message_type_one\"\n            \
+               publish: \"socket:type_one\"\n    onclose:\n      publish: \"socket:close\"\n    send:\n      subscribe: \
+               \"socket:send\"\n";
+    std::fs::create_dir(chart.path().join("conf")).unwrap();
+    std::fs::write(chart.path().join("conf/socket.yaml"), own).unwrap();
+    let running = Command::new(env!("CARGO_BIN_EXE_ws-gateway"))
+        .args(["dev", "conf/socket.yaml"])
+        .current_dir(chart.path())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = support::soon("its end", running).await.unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    let lines = "conf/socket.yaml has no options.websocket; add\n\noptions:\n  websocket:\n    url: /ws/message\n    port: 8888\n";
+    assert!(said.contains(lines), "{said}");
+}
+
 /// An app that goes on keeps the gateway for `drain.timeout` (20 s): not whoever sits there.
 #[tokio::test]
 async fn ctrl_c_on_a_terminal_ends_at_once() {

@@ -213,7 +213,7 @@ async fn an_app_that_hangs_holds_it_up_for_so_long_only() {
     let journal = tempfile::tempdir().unwrap();
     let launch = Launch::for_app(&app)
         .set("drain.timeout", "1s")
-        .arg("--journal", journal.path().to_str().unwrap());
+        .journal(journal.path());
     let mut gateway = launch.start().await;
     let (mut client, open) = Client::open(&gateway, &mut app).await;
     let hang = gate.clone();
@@ -371,10 +371,7 @@ async fn another_address_cannot_ask_for_a_drain() {
         return;
     }
     let app = App::start().await;
-    let gateway = Launch::for_app(&app)
-        .env("WS_ADMIN_TOKEN", "s3cret")
-        .start()
-        .await;
+    let gateway = Launch::for_app(&app).guarded().start().await;
     let mut client = Client::connect(&gateway).await;
     let bearer = ("Authorization", "Bearer s3cret");
     for port in [gateway.ops, gateway.clients, gateway.remote_admin] {

@@ -75,7 +75,7 @@ async fn recovery_keeps_newcomers_out_for_a_while_only() {
     let app = App::start().await;
     let journal = tempfile::tempdir().unwrap();
     let mut gateway = Launch::for_app(&app)
-        .arg("--journal", journal.path().to_str().unwrap())
+        .journal(journal.path())
         .set("callback.recoverFor", "1s")
         .start()
         .await;
@@ -126,7 +126,7 @@ async fn an_end_that_waits_does_not_hold_up_the_drain() {
     let mut app = App::start().await;
     let journal = tempfile::tempdir().unwrap();
     let mut gateway = Launch::for_app(&app)
-        .arg("--journal", journal.path().to_str().unwrap())
+        .journal(journal.path())
         .set("callback.retryFor", "100ms")
         .start()
         .await;
@@ -337,7 +337,7 @@ async fn under_kills_of_app_and_gateway_every_open_has_its_close() {
     let mut app = App::start().await;
     let journal = tempfile::tempdir().unwrap();
     let mut gateway = Launch::for_app(&app)
-        .arg("--journal", journal.path().to_str().unwrap())
+        .journal(journal.path())
         .set("callback.recoverFor", "1s")
         .start()
         .await;

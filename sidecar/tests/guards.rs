@@ -9,12 +9,12 @@ mod support;
 use std::net::SocketAddr;
 
 use serde_json::json;
+use support::gateway::BEARER;
 use support::reverse::{Nginx, relay};
 use support::{Answer, App, Client, Gateway, Launch, Raw, elsewhere, http};
 use tokio::net::TcpStream;
 
 const LIST: &str = "/tapr/ws/conn/list";
-const BEARER: (&str, &str) = ("Authorization", "Bearer s3cret");
 
 async fn status(to: SocketAddr, headers: &[(&str, &str)]) -> u16 {
     http::call(to, "GET", LIST, headers, b"").await.status
@@ -52,18 +52,16 @@ async fn another_address_does_not_find_the_admin_api() {
         return;
     }
     let app = App::start().await;
-    for token in [None, Some("s3cret")] {
+    for guarded in [false, true] {
         let launch = Launch::for_app(&app);
-        let gateway = token
-            .map_or(launch.clone(), |token| launch.env("WS_ADMIN_TOKEN", token))
-            .start()
-            .await;
+        let launch = if guarded { launch.guarded() } else { launch };
+        let gateway = launch.start().await;
         let from_elsewhere = SocketAddr::new(elsewhere::ADDRESS, gateway.clients.port());
         for headers in [&[][..], &[("Host", "127.0.0.1:40010")], &[BEARER]] {
             assert_eq!(
                 status(from_elsewhere, headers).await,
                 404,
-                "{token:?} {headers:?}"
+                "{guarded} {headers:?}"
             );
         }
         for (call, body) in [
@@ -206,10 +204,7 @@ async fn a_browser_without_an_origin_is_refused() {
 #[tokio::test]
 async fn with_a_token_it_is_asked_of_everyone() {
     let app = App::start().await;
-    let gateway = Launch::for_app(&app)
-        .env("WS_ADMIN_TOKEN", "s3cret")
-        .start()
-        .await;
+    let gateway = Launch::for_app(&app).guarded().start().await;
     assert_eq!(status(gateway.clients, &[BEARER]).await, 200);
     assert_eq!(
         status(gateway.clients, &[("Authorization", "bearer s3cret")]).await,
@@ -254,10 +249,7 @@ async fn with_a_token_other_pods_use_the_api_on_its_own_port() {
         return;
     }
     let mut app = App::start().await;
-    let gateway = Launch::for_app(&app)
-        .env("WS_ADMIN_TOKEN", "s3cret")
-        .start()
-        .await;
+    let gateway = Launch::for_app(&app).guarded().start().await;
     let remote = SocketAddr::new(elsewhere::ADDRESS, gateway.remote_admin.port());
     let (mut client, open) = Client::open(&gateway, &mut app).await;
     let body = json!({"payload": "from another pod", "conn_id": open["conn_id"]}).to_string();
@@ -363,10 +355,7 @@ async fn an_empty_admin_token_is_an_error() {
 async fn through_a_reverse_proxy_in_the_pod() {
     let app = App::start().await;
     let gateway = Gateway::start(&app).await;
-    let guarded = Launch::for_app(&app)
-        .env("WS_ADMIN_TOKEN", "s3cret")
-        .start()
-        .await;
+    let guarded = Launch::for_app(&app).guarded().start().await;
     let port = gateway.clients.port();
     let stranger = [("Host", "app.example")];
     let keeps_host = relay(gateway.clients, "app.example", "").await;
@@ -396,10 +385,7 @@ async fn through_a_reverse_proxy_in_the_pod() {
 async fn through_nginx_in_the_pod() {
     let app = App::start().await;
     let gateway = Gateway::start(&app).await;
-    let guarded = Launch::for_app(&app)
-        .env("WS_ADMIN_TOKEN", "s3cret")
-        .start()
-        .await;
+    let guarded = Launch::for_app(&app).guarded().start().await;
     let stranger = [("Host", "app.example")];
     let usual =
         "proxy_set_header Host $host; proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;";

@@ -259,10 +259,7 @@ async fn smuggled_requests_are_refused() {
 #[tokio::test]
 async fn garbage_is_survived() {
     let mut app = App::start().await;
-    let gateway = Launch::for_app(&app)
-        .env("WS_ADMIN_TOKEN", "s3cret")
-        .start()
-        .await;
+    let gateway = Launch::for_app(&app).guarded().start().await;
     let (mut witness, _) = Client::open(&gateway, &mut app).await;
     for port in [gateway.clients, gateway.ops, gateway.remote_admin] {
         for garbage in [

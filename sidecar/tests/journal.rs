@@ -18,7 +18,7 @@ const UNRECORDED: &str = "ws_gateway_journal_unrecorded_total";
 const FILE: &str = "connections.journal";
 
 fn launch(app: &App, journal: &Path) -> Launch {
-    Launch::for_app(app).arg("--journal", journal.to_str().unwrap())
+    Launch::for_app(app).journal(journal)
 }
 
 async fn open(gateway: &Gateway, count: usize, headers: &[(&str, &str)]) -> Vec<Raw> {

@@ -18,7 +18,7 @@ const CLIENTS: usize = 20;
 
 fn with_journal(app: &App) -> (Launch, TempDir) {
     let journal = tempfile::tempdir().unwrap();
-    let launch = Launch::for_app(app).arg("--journal", journal.path().to_str().unwrap());
+    let launch = Launch::for_app(app).journal(journal.path());
     (launch, journal)
 }
 

@@ -37,7 +37,7 @@ async fn nothing_secret_is_logged_at_the_finest_level() {
         .set("limits.message", "1000")
         .set("callback.retryFor", "200ms")
         .set("callback.timeout", "500ms")
-        .arg("--journal", journal.path().to_str().unwrap());
+        .journal(journal.path());
     let mut gateway = launch.start().await;
     let headers = [
         (

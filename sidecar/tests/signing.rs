@@ -166,7 +166,7 @@ async fn the_close_of_a_killed_gateways_connection_is_signed() {
     let mut app = App::start().await;
     let keys = Keys::with(OLD);
     let journal = tempfile::tempdir().unwrap();
-    let launch = signed_by(&app, &keys.path()).arg("--journal", journal.path().to_str().unwrap());
+    let launch = signed_by(&app, &keys.path()).journal(journal.path());
     let mut gateway = launch.start().await;
     let _client = Client::connect(&gateway).await;
     app.next_of("open").await;
@@ -246,7 +246,7 @@ async fn without_a_key_nothing_goes_out_and_clients_are_refused() {
     let mut app = App::start().await;
     let keys = Keys::none();
     let journal = tempfile::tempdir().unwrap();
-    let launch = signed_by(&app, &keys.path()).arg("--journal", journal.path().to_str().unwrap());
+    let launch = signed_by(&app, &keys.path()).journal(journal.path());
     keys.put(OLD);
     let mut gateway = launch.start().await;
     let _client = Client::connect(&gateway).await;

@@ -279,7 +279,18 @@ mod tests {
         check::<ByteSize>("64Ki", "64Ki");
         check::<ByteSize>("65536", "64Ki");
         check::<ByteSize>("1M", 1_000_000);
-        for wrong in ["-1", "64KiB", "99999999999999999999", "Mi", "1.5Mi"] {
+        check::<ByteSize>("1Ti", "1024Gi");
+        check::<ByteSize>("'1e6'", 1_000_000);
+        for wrong in [
+            "-1",
+            "64KiB",
+            "99999999999999999999",
+            "Mi",
+            "1.5Mi",
+            "100m",
+            "8Ei",
+            "9e99",
+        ] {
             refused::<ByteSize>(wrong);
         }
     }

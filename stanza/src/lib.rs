@@ -11,6 +11,7 @@ pub mod field;
 mod manifest;
 pub mod node;
 pub mod problem;
+pub mod quantity;
 pub mod resources;
 pub mod secret;
 pub mod settings;

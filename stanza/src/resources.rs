@@ -4,6 +4,7 @@ use serde_json::Value as Json;
 
 use crate::field::Field;
 use crate::node::{Node, Value};
+use crate::quantity::Amount;
 
 /// `{requests: {cpu: 10m, …}, limits: {…}}` as it stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,33 +29,11 @@ impl Field for Resources {
     }
 }
 
-/// Kubernetes' quantities: digits, perhaps a fraction, perhaps a suffix.
 fn is_quantity(node: &Node) -> bool {
     match &node.value {
         Value::Integer(number) => *number >= 0,
         Value::Float(number) => *number >= 0.0,
-        Value::Text(text) => {
-            let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-            number.parse::<f64>().is_ok_and(|value| value >= 0.0)
-                && matches!(
-                    &text[number.len()..],
-                    "" | "n"
-                        | "u"
-                        | "m"
-                        | "k"
-                        | "M"
-                        | "G"
-                        | "T"
-                        | "P"
-                        | "E"
-                        | "Ki"
-                        | "Mi"
-                        | "Gi"
-                        | "Ti"
-                        | "Pi"
-                        | "Ei"
-                )
-        }
+        Value::Text(text) => Amount::read(text).is_some_and(|amount| amount >= Amount::default()),
         _ => false,
     }
 }
@@ -82,7 +61,13 @@ mod tests {
         }
         // Exponents, as Kubernetes spells them too.
         assert!(accepted("{limits: {memory: 1e3, cpu: '1E3'}}"));
-        assert!(!accepted("{limits: {memory: 1Xi}}"));
+        assert!(accepted("{limits: {memory: '1e-3', cpu: '1E+3'}}"));
+        for wrong in ["1Xi", "'-1'", "-0.5"] {
+            assert!(
+                !accepted(&format!("{{limits: {{memory: {wrong}}}}}")),
+                "{wrong}"
+            );
+        }
         assert!(!accepted("{request: {cpu: 10m}}"));
         assert!(!accepted("{requests: {cpu: fast}}"));
         assert!(!accepted("{requests: [cpu]}"));

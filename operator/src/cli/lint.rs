@@ -3,6 +3,7 @@
 mod exposed;
 mod objects;
 mod sarif;
+mod scaled;
 
 use std::path::PathBuf;
 

@@ -7,6 +7,7 @@ use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, ResourceQuota, Reso
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt;
 use serde_json::{Value as Json, json};
+use stanza::quantity::Amount;
 
 use super::store::Facts;
 
@@ -97,8 +98,8 @@ impl Ground {
                 let Counted::Said(wanted) = Counted::of(key, resources) else {
                         return None;
                     };
-                let used = quota.used.get(key).and_then(milli).unwrap_or_default();
-                let full = used.saturating_add(milli(wanted)?.saturating_mul(count)) > milli(hard)?;
+                let used = quota.used.get(key).and_then(amount).unwrap_or_default();
+                let full = used.saturating_add(amount(wanted)?.saturating_mul(count)) > amount(hard)?;
                 full.then(|| {
                     let (name, wanted) = (&quota.name, &wanted.0);
                     format!("the ResourceQuota {name} has no room for {wanted} of {key} more for each pod")
@@ -170,7 +171,7 @@ fn fit(item: &LimitRangeItem, name: &str, resources: &mut ResourceRequirements) 
         }
     }
     if let (Some(asked), Some(ceiling)) = (&request, &limit)
-        && milli(asked) > milli(ceiling)
+        && amount(asked) > amount(ceiling)
     {
         request.clone_from(&limit);
     }
@@ -185,54 +186,25 @@ fn fit(item: &LimitRangeItem, name: &str, resources: &mut ResourceRequirements) 
 }
 
 fn between(value: Quantity, least: Option<&Quantity>, most: Option<&Quantity>) -> Quantity {
-    let number = milli(&value);
+    let number = amount(&value);
     let bound = least
-        .filter(|least| number < milli(least))
-        .or_else(|| most.filter(|most| milli(most).is_some_and(|most| number > Some(most))));
+        .filter(|least| number < amount(least))
+        .or_else(|| most.filter(|most| amount(most).is_some_and(|most| number > Some(most))));
     bound.cloned().unwrap_or(value)
 }
 
 fn exceeds(request: &Quantity, limit: &Quantity, ratio: &Quantity) -> bool {
-    let (Some(request), Some(limit), Some(ratio)) = (milli(request), milli(limit), milli(ratio))
+    let (Some(request), Some(limit), Some(ratio)) = (amount(request), amount(limit), amount(ratio))
     else {
         return false;
     };
-    limit.saturating_mul(1000) > request.saturating_mul(ratio)
+    // The right side alone can be too much.
+    limit.saturating_mul(1_000_000_000) > request.saturating_mul(ratio)
 }
 
-/// A quantity in thousandths, rounded up; `None`: not as Kubernetes writes them.
-fn milli(quantity: &Quantity) -> Option<i128> {
-    let text = quantity.0.as_str();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && !matches!(c, '.' | '+' | '-'))
-        .unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let number: f64 = number.parse().ok()?;
-    let scale = match suffix {
-        "n" => 1e-9,
-        "u" => 1e-6,
-        "m" => 1e-3,
-        "" => 1.0,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "P" => 1e15,
-        "E" => 1e18,
-        "Ki" => 1024.0,
-        "Mi" => 1024f64.powi(2),
-        "Gi" => 1024f64.powi(3),
-        "Ti" => 1024f64.powi(4),
-        "Pi" => 1024f64.powi(5),
-        "Ei" => 1024f64.powi(6),
-        exponent => 10f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
-    };
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "a float becomes the nearest integer"
-    )]
-    let milli = (number * scale * 1000.0).ceil() as i128;
-    Some(milli)
+/// `None`: not as Kubernetes writes them.
+fn amount(quantity: &Quantity) -> Option<i128> {
+    Amount::read(&quantity.0).map(Amount::billionths)
 }
 
 #[cfg(test)]
@@ -325,17 +297,5 @@ mod tests {
                 .unwrap()
                 .contains("no room for 256Mi of limits.memory")
         );
-    }
-
-    #[test]
-    fn quantities_are_read_as_kubernetes_writes_them() {
-        let of = |text: &str| milli(&Quantity(text.to_owned()));
-        assert_eq!(of("100m"), Some(100));
-        assert_eq!(of("1.5"), Some(1500));
-        assert_eq!(of("1Ki"), Some(1_024_000));
-        assert_eq!(of("2e3"), Some(2_000_000));
-        assert_eq!(of("1E"), Some(10_i128.pow(21)));
-        assert_eq!(of("1Ei"), Some((1 << 60) * 1000));
-        assert_eq!(of("fast"), None);
     }
 }

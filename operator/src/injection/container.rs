@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
     Capabilities, Container, ContainerPort, EmptyDirVolumeSource, EnvVar, EnvVarSource, ExecAction,
-    Lifecycle, LifecycleHandler, ObjectFieldSelector, PodSpec, Probe, ResourceRequirements,
-    SeccompProfile, SecurityContext, Volume, VolumeMount,
+    Lifecycle, LifecycleHandler, ObjectFieldSelector, Probe, ResourceRequirements, SeccompProfile,
+    SecurityContext, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::Value as Json;
@@ -26,25 +26,27 @@ const PROBE_TIMEOUT: i32 = 5;
 /// What a pod and its namespace leave to the gateway.
 pub(super) struct Place<'a> {
     ground: &'a Ground,
-    /// The pod has resources as a whole: more of the gateway's own would be too much.
+    /// The pod has resources as a whole, of which its containers share.
     shares: bool,
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn of(spec: &PodSpec, ground: &'a Ground) -> Self {
-        Self {
-            ground,
-            shares: spec.resources.is_some(),
-        }
+    pub(super) const fn new(ground: &'a Ground, shares: bool) -> Self {
+        Self { ground, shares }
     }
 
-    fn resources(&self, websocket: &WebSocket, rules: &Rules) -> Option<ResourceRequirements> {
-        (!self.shares).then(|| self.ground.fit(resources(websocket, rules)))
+    /// What the gateway takes for itself.
+    pub(super) fn resources(
+        &self,
+        websocket: &WebSocket,
+        rules: &Rules,
+    ) -> Option<ResourceRequirements> {
+        (!self.shares).then(|| self.ground.fit(asked(websocket, rules)))
     }
 }
 
 /// What the gateway asks for, whatever its namespace demands.
-pub(super) fn resources(websocket: &WebSocket, rules: &Rules) -> ResourceRequirements {
+pub(super) fn asked(websocket: &WebSocket, rules: &Rules) -> ResourceRequirements {
     match &websocket.operator.resources {
         Some(stated) => merged(stated, &rules.resources),
         None => rules.resources.clone(),

@@ -17,7 +17,7 @@ pub fn attempt(injection: &Injection<'_>, rules: &Rules) -> String {
     let text = json!([
         rules.image,
         rules.pull_secrets,
-        container::resources(websocket, rules),
+        container::asked(websocket, rules),
         ground.conditions(),
     ]);
     let digest = digest::digest(&digest::SHA256, text.to_string().as_bytes());

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use serde_json::{Value as Json, json};
 use stanza::env;
 
-use super::{annotation, hold};
+use super::{annotation, hold, pull};
 use crate::names;
 use crate::shape::containers;
 
@@ -40,6 +40,7 @@ pub fn withdrawal(pod: &Pod) -> Option<Patch> {
     let mut places: Vec<usize> = ours.map(|(index, _)| index).collect();
     places.reverse();
     paths.extend(places.iter().map(|index| format!("/spec/volumes/{index}")));
+    paths.extend(pull::paths(&pod.metadata, spec));
     let annotations = pod.metadata.annotations.iter().flatten();
     let ours = annotations.filter(|(key, _)| names::ON_PODS.contains(&key.as_str()));
     paths.extend(ours.map(|(key, _)| annotation(key)));

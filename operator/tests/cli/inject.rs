@@ -2,22 +2,9 @@
 
 use serde_json::Value as Json;
 
-use crate::{objects, run};
+use crate::support::{app_with, objects, run};
 
-const WORKLOAD: &str = r#"
-apiVersion: ws.olares.com/v1alpha1
-kind: AppManifest
-metadata: {name: chat}
-spec:
-  entrances: [{name: chat, host: chat-svc, port: 80}]
-  options: {websocket: {url: /ws/message, port: 8888}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: chat-svc}
-spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: apps/v1
+pub(crate) const WORKLOADS: &str = r#"apiVersion: apps/v1
 kind: Deployment
 metadata: {name: chat}
 spec:
@@ -40,14 +27,15 @@ spec:
 
 #[test]
 fn inject_decides_as_the_webhook_does() {
-    let ran = run(&["inject"], WORKLOAD);
+    let stream = app_with(WORKLOADS);
+    let ran = run(&["inject"], &stream);
     assert_eq!(ran.code, 0, "{}", ran.said);
     assert_eq!(
         ran.said,
         "Deployment/chat in default: Injected: for app chat\n\
          StatefulSet/db in default: NotEntrance: selected by none of the entrance Services: chat-svc\n"
     );
-    let (before, after) = (objects(WORKLOAD), objects(&ran.out));
+    let (before, after) = (objects(&stream), objects(&ran.out));
     assert_eq!((&before[..2], &before[3]), (&after[..2], &after[3]));
     let containers = &after[2]["spec"]["template"]["spec"]["containers"];
     assert_eq!(
@@ -64,7 +52,7 @@ fn inject_decides_as_the_webhook_does() {
 
 #[test]
 fn uninject_gives_the_objects_back() {
-    let injected = run(&["inject", "-o", "json"], WORKLOAD);
+    let injected = run(&["inject", "-o", "json"], &app_with(WORKLOADS));
     let ran = run(&["uninject"], &injected.out);
     assert_eq!(ran.said, "Deployment/chat: the gateway is taken out\n");
     let found = &objects(&ran.out)[0]["items"];
@@ -75,7 +63,7 @@ fn uninject_gives_the_objects_back() {
 }
 
 /// As a person writes it who knows nothing of AppManifests.
-const LABELLED: &str = r#"apiVersion: v1
+pub(crate) const LABELLED: &str = r#"apiVersion: v1
 kind: Service
 metadata: {name: web}
 spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
@@ -141,20 +129,7 @@ fn what_is_wrong_beside_the_label_is_said_with_its_place() {
 }
 
 /// With all that people put between the lines, and with what is theirs alone.
-const COMMENTED: &str = r#"# The chat, whole.
-apiVersion: ws.olares.com/v1alpha1
-kind: AppManifest
-metadata: {name: chat}   # ours
-spec:
-  entrances: [{name: chat, host: chat-svc, port: 80}]
-  options: {websocket: {url: /ws/message, port: 8888}}
----
-# The Service.
-apiVersion: v1
-kind: Service
-metadata: {name: chat-svc}
-spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
----
+pub(crate) const COMMENTED: &str = r#"# The chat, whole.
 apiVersion: apps/v1
 kind: Deployment
 metadata:
@@ -179,32 +154,28 @@ spec:
 
 #[test]
 fn inject_keeps_comments_and_layout() {
-    let ran = run(&["inject"], COMMENTED);
+    let stream = app_with(COMMENTED);
+    let ran = run(&["inject"], &stream);
     assert_eq!(
         ran.said,
         "Deployment/chat in default: Injected: for app chat\n"
     );
     let mut rest = ran.out.as_str();
-    for line in COMMENTED.lines() {
+    for line in stream.lines() {
         let (_, after) = rest
             .split_once(&format!("{line}\n"))
             .unwrap_or_else(|| panic!("{line:?} is lost in\n{}", ran.out));
         rest = after;
     }
-    let back = run(&["uninject"], &ran.out);
-    assert_eq!(back.said, "Deployment/chat: the gateway is taken out\n");
-    assert_eq!(
-        back.out
-            .replace("      annotations: {}\n", "")
-            .replace("      volumes: []\n", ""),
-        COMMENTED
-    );
 }
 
 #[test]
 fn what_is_written_anew_is_said() {
     let json = "# On one line.\n{\"kind\": \"List\", \"items\": [LIST]}";
-    let mut items: Vec<String> = objects(WORKLOAD).iter().map(Json::to_string).collect();
+    let mut items: Vec<String> = objects(&app_with(WORKLOADS))
+        .iter()
+        .map(Json::to_string)
+        .collect();
     items.truncate(3);
     let ran = run(&["inject"], &json.replace("LIST", &items.join(", ")));
     assert!(

@@ -5,12 +5,16 @@
 )]
 
 mod inject;
+mod replicas;
+mod round_trip;
 mod streams;
+mod support;
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value as Json, json};
+
+use support::{objects, run};
 
 const MANIFEST: &str = "\
 metadata:
@@ -22,34 +26,6 @@ options:
     port: {{ .Values.port | default 8888 }}
     url: /ws/message
 ";
-
-struct Ran {
-    code: i32,
-    out: String,
-    said: String,
-}
-
-fn run(arguments: &[&str], input: &str) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_ws-operator"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its arguments reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    let output = child.wait_with_output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        said: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-fn objects(yaml: &str) -> Vec<Json> {
-    serde_saphyr::from_multiple(yaml).unwrap()
-}
 
 #[test]
 fn lint_is_silent_where_all_is_well() {
@@ -106,35 +82,6 @@ fn lint_writes_json_and_sarif() {
     assert_eq!(result["level"], "error");
     let place = &result["locations"][0]["physicalLocation"];
     assert_eq!(place["region"], json!({"startLine": 7, "startColumn": 11}));
-}
-
-#[test]
-fn lint_warns_of_several_replicas() {
-    let service = "kind: Service\napiVersion: v1\nmetadata: {name: chat}\nspec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}\n";
-    let asks = "{ws.olares.com/inject: 'true', app: chat}";
-    let deployment = |replicas: u32, labels: &str| {
-        format!(
-            "kind: Deployment\napiVersion: apps/v1\nmetadata: {{name: chat}}\nspec:\n  replicas: {replicas}\n  template:\n    metadata:\n      labels: {labels}\n      annotations: {{ws.olares.com/callback: 8888/ws}}\n"
-        )
-    };
-    let manifest = "kind: AppManifest\napiVersion: ws.olares.com/v1alpha1\nspec:\n  entrances: [{name: chat, host: chat, port: 80}]\n  options: {websocket: {url: /ws, port: 8888}}\n";
-    let lint = |objects: &[&str]| run(&["lint", "-"], &objects.join("---\n"));
-    let told =
-        "Deployment/chat has 3 replicas; each gateway knows the clients of its own pod alone";
-    for objects in [
-        [service, &deployment(3, asks), ""],
-        [service, &deployment(3, "{app: chat}"), manifest],
-    ] {
-        let ran = lint(&objects);
-        assert_eq!(ran.code, 0, "{}", ran.out);
-        assert!(ran.out.contains("warning: "), "{}", ran.out);
-        assert!(ran.out.contains(told), "{}", ran.out);
-    }
-    // One replica, and many of what the entrance does not select.
-    for other in [deployment(1, "{app: chat}"), deployment(3, "{app: worker}")] {
-        let ran = lint(&[service, &other, manifest]);
-        assert!(!ran.out.contains("replicas"), "{}", ran.out);
-    }
 }
 
 #[test]

@@ -3,22 +3,10 @@
 
 use serde_json::json;
 
-use crate::{objects, run};
+use crate::support::{ASKING, ENTRANCE, app_with, objects, run, stream};
 
-/// An app that is injected, whatever stands beside it.
-const APP: &str = r#"apiVersion: ws.olares.com/v1alpha1
-kind: AppManifest
-metadata: {name: chat}
-spec:
-  entrances: [{name: chat, host: chat-svc, port: 80}]
-  options: {websocket: {url: /ws/message, port: 8888}}
----
-apiVersion: v1
-kind: Service
-metadata: {name: chat-svc}
-spec: {selector: {app: chat}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: apps/v1
+/// It is injected, whatever stands beside it.
+pub(crate) const DEPLOYMENT: &str = r#"apiVersion: apps/v1
 kind: Deployment
 metadata: {name: chat}
 spec:
@@ -36,8 +24,7 @@ const INJECTED: &str = "Deployment/chat in default: Injected: for app chat\n";
 
 #[track_caller]
 fn beside(object: &str, code: i32, said: &str) -> String {
-    let stream = format!("{object}---\n{APP}");
-    let ran = run(&["inject"], &stream);
+    let ran = run(&["inject"], &stream(&[object, &app_with(DEPLOYMENT)]));
     assert_eq!(
         (ran.code, ran.said.as_str()),
         (code, format!("{said}{INJECTED}").as_str())
@@ -52,7 +39,7 @@ fn octal_modes_are_what_kubectl_reads() {
     let out = beside("# Nothing else.\na: 1\n", 0, "");
     // The line stays as it was; as JSON it is the number that it means.
     assert!(out.contains("defaultMode: 0400"), "{out}");
-    let ran = run(&["inject", "-o", "json"], APP);
+    let ran = run(&["inject", "-o", "json"], &app_with(DEPLOYMENT));
     let volume = &objects(&ran.out)[0]["items"][2]["spec"]["template"]["spec"]["volumes"][0];
     assert_eq!(volume["secret"]["defaultMode"], json!(256));
 }
@@ -109,12 +96,9 @@ fn one_odd_object_is_told_with_its_place_and_stops_nothing() {
 
 #[test]
 fn an_app_that_asks_and_gets_nothing_is_told_of() {
-    let documents: Vec<&str> = APP.split("---\n").collect();
-    let [manifest, service, deployment] = documents[..] else {
-        panic!()
-    };
+    let (manifest, service, deployment) = (ASKING, ENTRANCE, DEPLOYMENT);
     let said = |objects: &[&str]| {
-        let ran = run(&["inject"], &objects.join("---\n"));
+        let ran = run(&["inject"], &stream(objects));
         (ran.code, ran.said)
     };
     let app = "- document 1 line 1: AppManifest/chat in default: asks for a gateway, and nothing here gets one: ";
@@ -140,7 +124,7 @@ fn an_app_that_asks_and_gets_nothing_is_told_of() {
 
 #[test]
 fn lists_of_a_kind_are_lists() {
-    let all = run(&["uninject", "-o", "json"], APP);
+    let all = run(&["uninject", "-o", "json"], &app_with(DEPLOYMENT));
     let items = &objects(&all.out)[0]["items"];
     let list = format!(
         "{}\n---\n{}\n---\n{{\"kind\": \"DeploymentList\", \"apiVersion\": \"apps/v1\", \"items\": [{}]}}\n",

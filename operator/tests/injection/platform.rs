@@ -7,7 +7,9 @@ use ws_operator::injection::{self, Claim, Decision, ExposeRule, Rules, desired};
 use ws_operator::reason::Reason;
 use ws_operator::shape::Shape;
 
-use crate::support::{app, decide, patched, pod, pod_with, rules, service, skipped, stanza};
+use crate::support::{
+    app, decide, patched, patched_with, pod, pod_with, rules, service, skipped, stanza,
+};
 
 /// Olares up to 1.12.6 puts Envoy into the pod, which captures what comes in.
 #[test]
@@ -42,6 +44,10 @@ fn behind_the_platforms_envoy_nothing_is_led_to_the_gateway() {
 /// of one name are refused by the API server.
 #[test]
 fn a_gateway_that_another_webhook_adds_later_stays_alone() {
+    let rules = Rules {
+        pull_secrets: vec!["registry".to_owned(), "mirror".to_owned()],
+        ..rules()
+    };
     for more in [
         json!({}),
         json!({"sidecar": "native"}),
@@ -59,7 +65,8 @@ fn a_gateway_that_another_webhook_adds_later_stays_alone() {
         };
         let mut before = pod_with("/spec/volumes", json!([{"name": "data", "emptyDir": {}}]));
         before["metadata"]["annotations"] = json!({"theirs": "1"});
-        let mut after = patched(&before, &websocket);
+        before["spec"]["imagePullSecrets"] = json!([{"name": "own"}, {"name": "mirror"}]);
+        let mut after = patched_with(&before, &websocket, &rules);
         theirs(&mut after);
         let pod: Pod = serde_json::from_value(after.clone()).unwrap();
         decide(&pod, &app(&websocket), |decision| match decision {

@@ -3,9 +3,25 @@
 use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
-use ws_operator::injection::{self, Decision};
+use ws_operator::injection::{self, Decision, Rules};
 
-use crate::support::{app, decide, injected, patched, pod_with, rules};
+use crate::support::{app, decide, injected_with, patched_with, pod_with, rules};
+
+/// With Secrets for the gateway's image, which a pod may have of its own.
+fn pulling(secrets: &[&str]) -> Rules {
+    Rules {
+        pull_secrets: secrets.iter().map(|&name| name.to_owned()).collect(),
+        ..rules()
+    }
+}
+
+fn injected(raw: &Json, websocket: &Json) -> Pod {
+    injected_with(raw, websocket, &pulling(&["registry", "mirror"]))
+}
+
+fn patched(raw: &Json, websocket: &Json) -> Json {
+    patched_with(raw, websocket, &pulling(&["registry", "mirror"]))
+}
 
 fn container() -> impl Strategy<Value = Json> {
     ("[a-z]{1,8}", proptest::option::of(1024u16..40000), 0..5).prop_map(|(name, port, hook)| {
@@ -38,13 +54,17 @@ fn any_pod() -> impl Strategy<Value = Json> {
     let containers = proptest::collection::vec(container(), 1..4);
     let inits = proptest::option::of(proptest::collection::vec(container(), 1..3));
     let volumes = proptest::option::of(proptest::collection::vec("[a-z]{1,8}", 1..3));
+    let pulls = proptest::option::of(proptest::sample::subsequence(
+        vec!["own", "registry", "other", "mirror"],
+        1..4,
+    ));
     let annotations = proptest::option::of(proptest::collection::btree_map(
         "[a-z]{1,8}",
         "[ -~]{0,8}",
         1..3,
     ));
-    (containers, inits, volumes, annotations).prop_map(
-        |(containers, inits, volumes, annotations)| {
+    (containers, inits, volumes, pulls, annotations).prop_map(
+        |(containers, inits, volumes, pulls, annotations)| {
             let mut pod = pod_with("/spec/containers", json!(named_apart(containers)));
             pod["laterField"] = json!(true);
             pod["spec"]["laterField"] = json!({"deep": [1, 2]});
@@ -58,6 +78,10 @@ fn any_pod() -> impl Strategy<Value = Json> {
                     .map(|name| json!({"name": name, "emptyDir": {}}))
                     .collect();
                 pod["spec"]["volumes"] = json!(volumes);
+            }
+            if let Some(pulls) = pulls {
+                let pulls: Vec<_> = pulls.iter().map(|name| json!({"name": name})).collect();
+                pod["spec"]["imagePullSecrets"] = json!(pulls);
             }
             if let Some(annotations) = annotations {
                 pod["metadata"]["annotations"] = json!(annotations);
@@ -83,7 +107,9 @@ proptest! {
         let mut twice = once.clone();
         let app = app(&websocket);
         decide(&once, &app, |decision| match decision {
-            Decision::AlreadyCurrent(injection) => injection::inject_pod(&mut twice, &injection, &rules()),
+            Decision::AlreadyCurrent(injection) => {
+                injection::inject_pod(&mut twice, &injection, &pulling(&["registry", "mirror"]));
+            }
             other => panic!("{other:?}"),
         });
         prop_assert_eq!(once, twice);
@@ -99,7 +125,7 @@ proptest! {
         }
         for (key, value) in raw["spec"].as_object().unwrap() {
             let found = &once["spec"][key];
-            prop_assert!(["containers", "initContainers", "volumes"].contains(&key.as_str()) || found == value);
+            prop_assert!(["containers", "initContainers", "volumes", "imagePullSecrets"].contains(&key.as_str()) || found == value);
         }
         prop_assert_eq!(patched(&once, &websocket), once);
     }
@@ -134,7 +160,8 @@ proptest! {
         let mut pod = injected(&raw, &websocket);
         decide(&pod.clone(), &app(&second), |decision| {
             if let Decision::Inject(injection) = decision {
-                injection::inject_pod(&mut pod, &injection, &rules());
+                let rules = pulling(&["mirror", "later"]);
+                injection::inject_pod(&mut pod, &injection, &rules);
             }
         });
         injection::uninject(&mut pod.metadata, pod.spec.as_mut().unwrap());
@@ -158,6 +185,7 @@ proptest! {
             let spec = pod.spec.as_mut().unwrap();
             spec.volumes.take_if(|all| all.is_empty());
             spec.init_containers.take_if(|all| all.is_empty());
+            spec.image_pull_secrets.take_if(|all| all.is_empty());
             pod
         });
         prop_assert_eq!(plain(both).unwrap(), plain(with_other(raw)).unwrap());

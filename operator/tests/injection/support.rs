@@ -108,11 +108,15 @@ pub(crate) fn pod_with(pointer: &str, value: Json) -> Json {
 }
 
 pub(crate) fn patched(raw: &Json, websocket: &Json) -> Json {
+    patched_with(raw, websocket, &rules())
+}
+
+pub(crate) fn patched_with(raw: &Json, websocket: &Json, rules: &Rules) -> Json {
     let before: Pod = serde_json::from_value(raw.clone()).unwrap();
     let mut after = before.clone();
     decide(&before, &app(websocket), |decision| match decision {
         Decision::Inject(injection) | Decision::AlreadyCurrent(injection) => {
-            injection::inject_pod(&mut after, &injection, &rules());
+            injection::inject_pod(&mut after, &injection, rules);
         }
         other @ Decision::Skip(_) => panic!("{other:?}"),
     });

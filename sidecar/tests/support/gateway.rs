@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,6 +35,8 @@ pub struct Gateway {
 }
 
 pub const PATH: &str = "/ws/message";
+/// What a guarded gateway's admin API is asked with.
+pub const BEARER: (&str, &str) = ("Authorization", "Bearer s3cret");
 
 impl Launch {
     pub fn new() -> Self {
@@ -65,6 +67,15 @@ impl Launch {
     pub fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    pub fn journal(self, folder: &Path) -> Self {
+        self.arg("--journal", folder.to_str().unwrap())
+    }
+
+    /// Its admin API asks for [`BEARER`].
+    pub fn guarded(self) -> Self {
+        self.env("WS_ADMIN_TOKEN", "s3cret")
     }
 
     /// Listens on this address instead of on all.

@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 
 use super::Field;
 use crate::node::{Node, Value};
+use crate::quantity::Amount;
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,15 +141,8 @@ impl ByteSize {
     }
 }
 
-const UNITS: [(&str, usize); 7] = [
-    ("Ki", 1 << 10),
-    ("Mi", 1 << 20),
-    ("Gi", 1 << 30),
-    ("k", 1_000),
-    ("M", 1_000_000),
-    ("G", 1_000_000_000),
-    ("", 1),
-];
+/// In which they are written.
+const UNITS: [(&str, usize); 3] = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30)];
 
 impl Field for ByteSize {
     const ALLOWED: &'static str = "a number of bytes such as 65536, 64Ki or 1Mi";
@@ -159,18 +153,16 @@ impl Field for ByteSize {
             Value::Text(text) => text.trim(),
             _ => return None,
         };
-        let (digits, unit) = text.split_at(
-            text.find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(text.len()),
-        );
-        let factor = UNITS.iter().find(|(name, _)| *name == unit)?.1;
-        digits.parse::<usize>().ok()?.checked_mul(factor).map(Self)
+        // A setting is no place for a fraction or a sign.
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let bytes = Amount::read(text).filter(|_| plain)?.whole()?;
+        usize::try_from(bytes).ok().map(Self)
     }
 
     fn to_json(&self) -> Json {
-        let binary = UNITS[..3].iter().rev();
-        let unit = binary
-            .clone()
+        let unit = UNITS
+            .iter()
+            .rev()
             .find(|(_, factor)| self.0 > 0 && self.0.is_multiple_of(*factor));
         match unit {
             Some((name, factor)) => Json::from(format!("{}{name}", self.0 / factor)),

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use stanza::{Entrance, Manifest};
 
 use super::objects;
+use super::scaled::Scaler;
 use crate::cli::chart::Source;
 use crate::cluster::ServiceFacts;
 use crate::controller::APART;
@@ -16,14 +17,16 @@ use crate::strangers::{REMEDY, can_post, leads_to};
 /// A workload that may be behind an entrance.
 pub(super) struct Behind {
     pub(super) workload: Workload,
+    pub(super) namespace: Option<String>,
     pub(super) replicas: Option<i64>,
     pub(super) template: PodTemplateSpec,
 }
 
-/// The Services and workloads of all files.
+/// The Services and workloads of all files, and what scales them.
 pub(super) struct Beside {
     pub(super) services: Vec<ServiceFacts>,
     workloads: Vec<Behind>,
+    scalers: Vec<Scaler>,
 }
 
 impl Beside {
@@ -31,6 +34,7 @@ impl Beside {
         Self {
             services: sources.iter().flat_map(objects::services).collect(),
             workloads: sources.iter().flat_map(objects::workloads).collect(),
+            scalers: sources.iter().flat_map(objects::scalers).collect(),
         }
     }
 
@@ -61,14 +65,23 @@ impl Beside {
     }
 
     /// That several pods of the entrance know nothing of each other's clients.
-    pub(super) fn several(&self, manifest: &Manifest) -> Option<String> {
-        manifest.websocket.as_ref()?;
-        let (_, service) = self.service(manifest.entrance()?);
-        self.selected(service?).find_map(|found| {
-            let replicas = found.replicas.filter(|replicas| *replicas > 1)?;
+    pub(super) fn several(&self, manifest: &Manifest) -> Vec<String> {
+        let entrance = manifest.websocket.as_ref().and(manifest.entrance());
+        let service = entrance.and_then(|entrance| self.service(entrance).1);
+        let selected = service
+            .into_iter()
+            .flat_map(|service| self.selected(service));
+        let found = selected.flat_map(|found| {
             let who = &found.workload;
-            Some(format!("{who} has {replicas} replicas; {APART}"))
-        })
+            let replicas = found.replicas.filter(|replicas| *replicas > 1);
+            let stated = replicas.map(|replicas| format!("{who} has {replicas} replicas"));
+            let namespace = found.namespace.as_deref();
+            let scalers = self.scalers.iter();
+            stated
+                .into_iter()
+                .chain(scalers.filter_map(move |scaler| scaler.several(who, namespace)))
+        });
+        found.map(|found| format!("{found}; {APART}")).collect()
     }
 
     fn service<'a>(&self, entrance: &'a Entrance) -> (&'a str, Option<&ServiceFacts>) {

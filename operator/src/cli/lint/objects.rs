@@ -1,11 +1,12 @@
 //! Files with Kubernetes objects: AppManifests, and workloads that ask by label.
 
 use serde_json::Value as Json;
-use stanza::node::{Node, Position, SyntaxError};
+use stanza::node::{Node, Position, SyntaxError, Value};
 use stanza::problem::{Problem, Severity};
 use stanza::template;
 
 use super::exposed::{Behind, Beside};
+use super::scaled::{self, Scaler};
 use crate::ask::{Ask, NO_SERVICE};
 use crate::cli::chart::Source;
 use crate::cli::object;
@@ -14,6 +15,12 @@ use crate::names;
 
 /// The objects of a file; `None`: it is something else.
 pub(super) fn of(source: &Source) -> Result<Option<Vec<Node>>, SyntaxError> {
+    let documents = documents(source)?;
+    Ok(documents.map(|documents| documents.into_iter().flatten().collect()))
+}
+
+/// Document by document.
+fn documents(source: &Source) -> Result<Option<Vec<Vec<Node>>>, SyntaxError> {
     let documents = match Node::all_from_yaml(&source.text) {
         Ok(documents) => documents,
         // It may become YAML.
@@ -26,11 +33,15 @@ pub(super) fn of(source: &Source) -> Result<Option<Vec<Node>>, SyntaxError> {
     let is_list = |node: &Node| {
         kind(node).is_some_and(|kind| kind.ends_with("List")) && node.get("items").is_some()
     };
-    let (lists, mut objects): (Vec<Node>, Vec<Node>) = documents.into_iter().partition(is_list);
-    for list in lists {
-        objects.extend(list.get("items").into_iter().flat_map(Node::items).cloned());
-    }
-    Ok(Some(objects))
+    let objects = |document: Node| match document.get("items").filter(|_| is_list(&document)) {
+        Some(items) => items.items().cloned().collect(),
+        None => vec![document],
+    };
+    // One that says nothing is not counted.
+    let documents = documents
+        .into_iter()
+        .filter(|node| node.value != Value::Null);
+    Ok(Some(documents.map(objects).collect()))
 }
 
 pub(super) fn services(source: &Source) -> Vec<ServiceFacts> {
@@ -52,11 +63,24 @@ pub(super) fn workloads(source: &Source) -> Vec<Behind> {
         let template = object.pointer("/spec/template")?.clone();
         Some(Behind {
             workload: object::workload(&object)?,
+            namespace: scaled::named(&object),
             replicas: object.pointer("/spec/replicas").and_then(Json::as_i64),
             template: serde_json::from_value(template).ok()?,
         })
     };
     objects.filter_map(behind).collect()
+}
+
+/// What scales workloads, of a file.
+pub(super) fn scalers(source: &Source) -> Vec<Scaler> {
+    let documents = documents(source).ok().flatten().unwrap_or_default();
+    let mut found = Vec::new();
+    for (index, objects) in documents.iter().enumerate() {
+        let place = format!("{} document {}", source.file, index + 1);
+        let objects = objects.iter().map(Node::to_json);
+        found.extend(objects.filter_map(|object| Scaler::read(&object, &place)));
+    }
+    found
 }
 
 /// `beside` is what all files hold: which Service leads to a workload can be said where there
