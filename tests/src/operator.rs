@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 
 use crate::cluster::root;
-use crate::command::{built, helm, kubectl, look, run};
+use crate::command::{built, kubectl, look, run};
 use crate::scrape;
 use crate::wait::{Look, until};
 
@@ -31,6 +31,15 @@ const EDGE: &str = "--set=identity.trustedProxies={10.0.0.0/8,172.16.0.0/12,192.
 
 /// Another chart than the checkout's.
 pub fn install_chart(chart: &Path, more: &[&str]) -> Result<()> {
+    install_by("helm", chart, more)
+}
+
+/// By the checkout's chart and that Helm.
+pub fn install_with_helm(program: &str, more: &[&str]) -> Result<()> {
+    install_by(program, &root().join("charts/ws-operator"), more)
+}
+
+fn install_by(program: &str, chart: &Path, more: &[&str]) -> Result<()> {
     let chart = chart.display().to_string();
     let words = [
         "upgrade",
@@ -63,7 +72,7 @@ pub fn install_chart(chart: &Path, more: &[&str]) -> Result<()> {
             "--set={value}.repository={repository},{value}.tag={tag}"
         ));
     }
-    helm(words).map(drop)
+    run(program, words).map(drop)
 }
 
 /// The names of its pods, those that are going left out.

@@ -41,7 +41,7 @@ fn main() -> ExitCode {
         gitops::rendered_twice_it_is_the_same,
         gitops::within_another_chart,
         gitops::in_another_namespace,
-        gitops::kustomize_moves_all_but_the_policies,
+        gitops::kustomize_moves_all,
         gitops::an_uninstall_that_fails_says_what_to_do,
         certificates::by_default_they_are_the_operators_own,
         certificates::ones_own_secret_is_mounted,

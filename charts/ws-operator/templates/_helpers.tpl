@@ -140,11 +140,24 @@ true
 {{- end -}}
 {{- end -}}
 
+{{- /*
+An account of the operator's name that may patch workloads everywhere: of whatever namespace, as
+kustomize's `namespace:` does not reach into expressions. Of the same name without that right, an
+account is somebody else's.
+*/ -}}
 {{- define "ws-operator.policyOf" -}}
 failurePolicy: Fail
 matchConditions:
   - name: by-the-operator
-    expression: request.userInfo.username == "system:serviceaccount:{{ .Release.Namespace }}:{{ include "ws-operator.serviceAccount" . }}"
+    expression: >-
+      request.userInfo.username.startsWith("system:serviceaccount:") &&
+      request.userInfo.username.endsWith({{ include "ws-operator.serviceAccount" . | printf ":%s" | quote }}) &&
+      authorizer.group("apps").resource("deployments").check("patch").allowed()
+{{- end -}}
+
+{{- /* CEL: the namespace of the account that asks. */ -}}
+{{- define "ws-operator.home" -}}
+request.userInfo.username.split(":")[2]
 {{- end -}}
 
 {{- /* CEL: that two maps are the same but for some keys. */ -}}

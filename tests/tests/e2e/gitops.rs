@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::Namespace;
-use e2e::command::{helm, kubectl};
+use e2e::command::{helm, kubectl, run};
 use e2e::small::{Small, apply};
 use e2e::wait::{Look, until};
 use e2e::{manifest, operator};
@@ -81,8 +81,29 @@ pub(crate) async fn what_runs_is_no_drift(namespace: Arc<Namespace>) -> Result<(
 pub(crate) async fn an_enforcer_of_selectors_is_not_fought(
     namespace: Arc<Namespace>,
 ) -> Result<()> {
+    beside_an_enforcer(&namespace, "helm", &["--force-conflicts"]).await
+}
+
+/// It changes on the API server what its own manifests say otherwise, and has no conflicts.
+pub(crate) async fn an_enforcer_of_selectors_is_not_fought_with_helm_3(
+    namespace: Arc<Namespace>,
+) -> Result<()> {
+    let uninstall = |program| {
+        let words = ["uninstall", "ws-operator", "--wait", "--namespace"];
+        run(program, words.into_iter().chain([operator::NAMESPACE])).map(drop)
+    };
+    uninstall("helm")?;
+    operator::install_with_helm("helm3", &[])?;
+    let outcome = beside_an_enforcer(&namespace, "helm3", &[]).await;
+    uninstall("helm3")?;
+    operator::install()?;
+    outcome
+}
+
+/// `upgrade`: what this Helm's next upgrade has to be told.
+async fn beside_an_enforcer(namespace: &Namespace, helm: &str, upgrade: &[&str]) -> Result<()> {
     let other = Namespace::create("e2e-other").await?;
-    let outcome = enforced(&namespace, &other).await;
+    let outcome = enforced(namespace, &other, helm, upgrade).await;
     other.delete().await?;
     // As the other tests want it.
     for name in CONFIGURATIONS {
@@ -91,7 +112,12 @@ pub(crate) async fn an_enforcer_of_selectors_is_not_fought(
     outcome
 }
 
-async fn enforced(first: &Namespace, second: &Namespace) -> Result<()> {
+async fn enforced(
+    first: &Namespace,
+    second: &Namespace,
+    helm: &str,
+    upgrade: &[&str],
+) -> Result<()> {
     let small = Small::deployment("small");
     let routed = async |namespace: &Namespace| {
         let stanza = small.manifest(&json!({"expose": "entrance"}));
@@ -134,7 +160,7 @@ async fn enforced(first: &Namespace, second: &Namespace) -> Result<()> {
     }
 
     // The next upgrade, as docs/operator/install.md has it for where the enforcer was heard.
-    operator::install_with(&["--force-conflicts"])?;
+    operator::install_with_helm(helm, upgrade)?;
     edit(CONFIGURATIONS[0], add)?;
     ensure!(
         edit(CONFIGURATIONS[1], add)? == 0,

@@ -152,6 +152,7 @@ fn alone_in_this_order() -> Vec<Trial> {
         alone::pods_start_without_an_operator,
         gitops::what_runs_is_no_drift,
         gitops::an_enforcer_of_selectors_is_not_fought,
+        gitops::an_enforcer_of_selectors_is_not_fought_with_helm_3,
         gitops::kept_crds_go_to_a_release_elsewhere,
         doctor::a_healthy_operator_and_broken_ones,
         roll::after_another_gateway_image,

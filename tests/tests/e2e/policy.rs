@@ -58,6 +58,31 @@ impl Thief {
     }
 }
 
+/// In another namespace, as by kustomize's `namespace:`, the operator's account is narrowed likewise; of
+/// somebody who has no more than its name nothing is taken.
+fn wherever_it_is(namespace: &Namespace) -> Result<()> {
+    let place = namespace.name.as_str();
+    let account = operator::service_account()?;
+    let bind = |kind: &str, role: &str| {
+        let role = format!("--clusterrole={role}");
+        let whose = format!("--serviceaccount={place}:{account}");
+        kubectl(["-n", place, "create", kind, "e2e-namesake", &role, &whose])
+    };
+    let create = |name: &str| {
+        let who = format!("--as=system:serviceaccount:{place}:{account}");
+        let image = format!("--image={}", chart::image());
+        let words = ["-n", place, "create", "deployment", name, &image, &who];
+        kubectl(words.into_iter().chain(["--dry-run=server"]))
+    };
+    kubectl(["-n", place, "create", "serviceaccount", &account])?;
+    bind("rolebinding", "admin")?;
+    create("mine").context("a namesake is narrowed")?;
+    bind("clusterrolebinding", "ws-operator")?;
+    let outcome = create("mine");
+    kubectl(["delete", "clusterrolebinding", "e2e-namesake"])?;
+    refused(&outcome, "workloads", &json!("create a Deployment"))
+}
+
 /// By that policy, and not for want of a right or for bad form.
 fn refused(outcome: &Result<String>, policy: &str, what: &Json) -> Result<()> {
     let words = match outcome {
@@ -88,7 +113,7 @@ pub(crate) async fn beyond_its_work_the_operator_is_refused(
         small.start(&namespace)?;
     }
     may_look(&thief, &namespace.name).await?;
-    let outcome = tries(&thief, &namespace);
+    let outcome = tries(&thief, &namespace).and_then(|()| wherever_it_is(&namespace));
     for object in ["clusterrole", "clusterrolebinding"] {
         kubectl(["delete", object, "e2e-look"])?;
     }
