@@ -91,8 +91,8 @@ reasons! {
     Quota = "quota", Warning;
     /// The API server refused the pod with the gateway (a quota, a LimitRange, a policy), so the app
     /// runs on without it. The message has its error. The gateway is tried again when quotas, LimitRanges
-    /// or the gateway's settings change, and in new pods; or restart the workload. After a while it is also
-    /// tried again automatically (`rollouts.retryRefused` of the chart).
+    /// or the gateway's settings change, and in new pods; or restart the workload. `rollouts.retryRefused` of
+    /// the chart does so after a while.
     PodsRefused = "pods-refused", Warning;
     /// The node does not get the gateway's image, so the pod waits and is not ready. The message has the
     /// kubelet's words, and names the Secrets for it and their namespace. Make the Secret there, or

@@ -23,7 +23,7 @@ pub struct Settings {
     pub sources: SourceSettings,
     /// How long after the API server refused a workload's pods with the gateway it is tried again;
     /// doubled each time, up to 24 times as long. 0s: never
-    #[arg(long, env = "WS_OPERATOR_RETRY_REFUSED", default_value = "1h", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "WS_OPERATOR_RETRY_REFUSED", default_value = "0s", value_parser = humantime::parse_duration)]
     pub retry_refused: Duration,
     /// Where /healthz, /readyz and /metrics answer
     #[arg(long, env = "WS_OPERATOR_OPS_LISTEN", default_value = "0.0.0.0:8080")]
