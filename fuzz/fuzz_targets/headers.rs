@@ -30,10 +30,10 @@ fuzz_target!(|head: &[u8]| {
     }
     let _ = handshake(&request);
     let settings = Identity::default();
-    let stranger = ([10, 0, 0, 1], 5000).into();
+    let stranger = std::net::SocketAddr::from(([10, 0, 0, 1], 5000));
     let trusted = trust::trusts(&settings, stranger, request.headers());
     assert!(!trusted);
-    trust::filter(request.headers_mut(), &settings, trusted);
+    trust::filter(request.headers_mut(), &settings, stranger, trusted);
     let carried = identify::carried(request.headers(), Ipv4Addr::LOCALHOST.into());
     let identity = identify::identity(&request, &settings, &carried, None, None);
     assert!(identity.user.is_empty());
