@@ -113,6 +113,11 @@ impl Namespace {
         Ok(pods)
     }
 
+    /// `kubectl delete --wait=false` in this namespace.
+    pub fn begin_delete(&self, kind: &str, name: &str) -> Result<()> {
+        kubectl(["-n", &self.name, "delete", kind, name, "--wait=false"]).map(drop)
+    }
+
     /// `kubectl apply -f -` in this namespace.
     pub fn apply(&self, yaml: &str) -> Result<()> {
         let file = tempfile::NamedTempFile::new()?;

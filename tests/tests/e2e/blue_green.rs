@@ -122,14 +122,7 @@ async fn promotes(namespace: &Namespace) -> Result<()> {
     routed(namespace, &words).await?;
     manifest::waits_with(namespace, "chat", "ReplaceByHand").await?;
     ensure!(target(namespace).await? == "8888");
-    kubectl([
-        "-n",
-        &namespace.name,
-        "delete",
-        "pod",
-        &name,
-        "--wait=false",
-    ])?;
+    namespace.begin_delete("pod", &name)?;
     running(namespace, &first.0, true).await?;
     let object = manifest::wait_for(namespace, "chat", "Ready", "True").await?;
     let counts = &object.data["status"]["pods"];

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use e2e::client::Client;
 use e2e::cluster::Namespace;
-use e2e::command::kubectl;
 use e2e::wait::{Look, until};
 use e2e::{app, chart, manifest};
 use k8s_openapi::api::core::v1::Pod;
@@ -67,14 +66,7 @@ async fn comes_and_goes(
     .await?;
     served(namespace).await?;
 
-    kubectl([
-        "-n",
-        &namespace.name,
-        "delete",
-        "appmanifest",
-        app::APP,
-        "--wait=false",
-    ])?;
+    namespace.begin_delete("appmanifest", app::APP)?;
     renewed(namespace, &changed, |pod| app::gateway(pod).is_none())
         .await
         .map(drop)
@@ -133,14 +125,7 @@ pub(crate) async fn a_native_sidecar_drains_before_the_app_ends(
     let mut ann = Client::connect(url.context("no url")?, "ann", "nick=Annie").await?;
     ensure!(ann.event("hello").await?["data"] == "hello, Annie");
     let name = pod.name_any();
-    kubectl([
-        "-n",
-        &namespace.name,
-        "delete",
-        "pod",
-        &name,
-        "--wait=false",
-    ])?;
+    namespace.begin_delete("pod", &name)?;
     ensure!(ann.closed().await? == (1012, "shutting down".to_owned()));
 
     // The log ends with the app.
