@@ -8,6 +8,7 @@ mod progress;
 mod refusals;
 mod store;
 mod unpulled;
+mod written;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

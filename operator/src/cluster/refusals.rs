@@ -7,19 +7,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::store::{Facts, Room};
+use super::written::{LONGEST, ROOM, is_by};
 use crate::names;
 
 /// An owner tries again after a thousand seconds at the latest.
 const RECENT: SignedDuration = SignedDuration::from_mins(20);
 /// How far the clock of who writes Events may be before ours.
 const AHEAD: SignedDuration = SignedDuration::from_mins(1);
-/// Of names and uids in an Event: the API server looks at neither.
-const LONGEST: usize = 253;
-/// Whoever may write Events makes us keep them: the namespace that has most loses its oldest.
-const ROOM: Room = Room {
-    each: 64,
-    all: 4096,
-};
 /// Of the API server's words.
 const WORDS: usize = 400;
 /// What `kubectl rollout restart` writes into a template.
@@ -85,19 +79,10 @@ impl Maker {
             "DaemonSet" => "daemonset-controller",
             _ => return None,
         };
-        let source = event.source.as_ref();
-        let component = source.and_then(|source| source.component.as_deref());
-        let reporting = event.reporting_component.as_deref();
-        let mut authors = [component, reporting]
-            .into_iter()
-            .flatten()
-            .filter(|name| !name.is_empty())
-            .peekable();
-        let theirs = authors.peek().is_some() && authors.all(|name| name == author);
         let apps = about.api_version.as_deref()?.starts_with("apps/");
         let (name, uid) = (about.name.clone()?, about.uid.clone()?);
         let short = name.len() <= LONGEST && uid.len() <= LONGEST;
-        (theirs && apps && short).then(|| Self {
+        (is_by(event, author) && apps && short).then(|| Self {
             kind: kind.to_owned(),
             name,
             uid,

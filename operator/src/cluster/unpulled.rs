@@ -6,19 +6,13 @@ use kube::ResourceExt;
 use stanza::env;
 
 use super::store::{Facts, Room};
+use super::written::{LONGEST, ROOM, is_by};
 use super::{Cluster, PodFacts};
 
 /// Of the kubelet's words.
 const WORDS: usize = 300;
-/// Of a Secret's name, and of a uid.
-const LONGEST: usize = 253;
 /// Of Secrets of one pod.
 const NAMES: usize = 16;
-/// Whoever may write Events makes us keep them.
-const ROOM: Room = Room {
-    each: 64,
-    all: 4096,
-};
 /// The reason of the kubelet's Events about Secrets.
 pub const UNRETRIEVED: &str = "FailedToRetrieveImagePullSecret";
 /// While a container waits for its image.
@@ -90,15 +84,13 @@ impl Facts for Unretrieved {
     const ROOM: Option<Room> = Some(ROOM);
 
     fn read(object: Event) -> Option<Self> {
-        let source = object.source.as_ref();
-        let component = source.and_then(|source| source.component.as_deref());
+        if !is_by(&object, "kubelet") {
+            return None;
+        }
         let pod = object
             .involved_object
             .uid
             .filter(|uid| uid.len() <= LONGEST)?;
-        if component.or(object.reporting_component.as_deref()) != Some("kubelet") {
-            return None;
-        }
         let message = object.message?;
         let (_, names) = message.split_once('(')?;
         let (names, _) = names.split_once(')')?;
