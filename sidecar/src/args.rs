@@ -90,7 +90,8 @@ pub struct ProcessArgs {
     /// How it is logged
     #[arg(long, env = "WS_LOG_FORMAT", value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
     pub log_format: String,
-    /// Worker threads. Unset: as many as the container's CPU limit allows
+    /// Worker threads, and as many again of lower priority for new connections, and for clients
+    /// that send without pause. Unset: as many as the container's CPU limit allows
     #[arg(long, env = "WS_THREADS", value_name = "N")]
     pub threads: Option<usize>,
 }

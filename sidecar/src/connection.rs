@@ -17,7 +17,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::budget::{Budget, Size, Way};
-use crate::callback::client::AddressGroup;
+use crate::client_address::AddressGroup;
 use crate::identity::{ConnectionId, Identity};
 use crate::protocol::CloseReason;
 use heartbeat::Ping;
@@ -133,9 +133,9 @@ impl Connection {
         UNIX_EPOCH + self.id.since_1970()
     }
 
-    /// Who shares its places with it.
+    /// With whom it shares its places for requests to the app.
     #[must_use]
-    pub fn of(self, group: AddressGroup) -> Self {
+    pub(crate) fn in_group(self, group: AddressGroup) -> Self {
         self.lock().group = group;
         self
     }

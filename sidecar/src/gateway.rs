@@ -32,8 +32,7 @@ pub struct Gateway<T> {
     pub metrics: Metrics,
     pub journal: Option<Journal>,
     pub pace: Pace,
-    /// Without them all is done on the same threads.
-    pub threads: Option<Threads>,
+    pub threads: Threads,
     pub sessions: TaskTracker,
     /// KiB of large callback bodies that may be there at once: a quarter of the budget.
     large: Semaphore,
@@ -125,7 +124,7 @@ impl<T: Transport> Gateway<T> {
             metrics: Metrics::new(journal.as_ref().map(|journal| &journal.metrics)),
             journal,
             pace: Pace::new(settings.limits.connect_rate),
-            threads: None,
+            threads: Threads::alike(),
             sessions: TaskTracker::new(),
             large: Semaphore::new(kib(settings.limits.buffered.limit() / 4) as usize),
             settings,

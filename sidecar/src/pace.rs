@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::server::crowd::neighbourhood;
+use crate::client_address::neighbourhood;
 
 #[derive(Debug)]
 pub struct Pace {

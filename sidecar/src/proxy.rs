@@ -270,7 +270,7 @@ impl Upstream {
     }
 
     async fn connect(&self) -> Result<AppConnection<RequestBody>, SendError> {
-        let connecting = made_on(Some(&self.threads), TcpStream::connect(self.address));
+        let connecting = made_on(&self.threads, TcpStream::connect(self.address));
         let stream = connecting.await.map_err(|error| {
             self.pool.app_is_away();
             SendError::NotTaken(error.to_string())

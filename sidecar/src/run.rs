@@ -98,7 +98,7 @@ async fn run(
     if let (Some(app), Some(_)) = (&mut gateway.app, args.upstream_port) {
         app.delivery.stay_on_path();
     }
-    gateway.threads = Some(less_urgent.beside_these());
+    gateway.threads = less_urgent.beside_these();
     let gateway = Arc::new(gateway);
     let door = Arc::new(Door::new(Arc::clone(&gateway), verifier));
     let open = AtomicBool::new(false);
@@ -209,12 +209,13 @@ fn serve(
         connections.clone(),
         stop.clone(),
     );
-    match &server.gateway.threads {
-        Some(threads) if entrance != Entrance::Operations && !of_the_pod => {
-            connections.spawn_on(serving, &threads.newcomers);
-        }
-        _ => drop(connections.spawn(serving)),
-    }
+    let threads = &server.gateway.threads;
+    let threads = if of_the_pod || entrance == Entrance::Operations {
+        &threads.established
+    } else {
+        &threads.newcomers
+    };
+    connections.spawn_on(serving, threads);
 }
 
 fn signing(args: &ProcessArgs) -> (Option<SecretFile<SigningKey>>, Option<Signer>) {

@@ -101,11 +101,7 @@ pub(crate) async fn serve(
     /// is not charged to us, and delays newcomers only.
     const AT_ONCE: usize = 8;
     let port = Arc::new(Port::new(server, entrance));
-    let established = port
-        .gateway()
-        .threads
-        .as_ref()
-        .map(|threads| &threads.established);
+    let established = &port.gateway().threads.established;
     for count in 1_usize.. {
         if count.is_multiple_of(AT_ONCE) {
             tokio::task::yield_now().await;
@@ -128,16 +124,12 @@ pub(crate) async fn serve(
         // Here and not in its task, so that the crowd is never larger than it may be.
         let seat = port.newcomer(peer);
         let connection = Connection::new(Arc::clone(&port), peer, stream, stop.clone());
-        match established {
-            // Nobody but the pod itself comes from loopback, and its calls are the app's.
-            Some(established) if peer.ip().to_canonical().is_loopback() => {
-                connections.spawn_on(connection.serve(seat), established);
-            }
-            Some(established) => {
-                let then = (connections.clone(), established.clone());
-                connections.spawn(connection.serve_newcomer(seat, then));
-            }
-            None => drop(connections.spawn(connection.serve(seat))),
+        if peer.ip().to_canonical().is_loopback() {
+            // Nobody but the pod itself comes from there, and its calls are the app's.
+            connections.spawn_on(connection.serve(seat), established);
+        } else {
+            let then = (connections.clone(), established.clone());
+            connections.spawn(connection.serve_newcomer(seat, then));
         }
     }
 }

@@ -30,6 +30,16 @@ const NEWCOMERS: i32 = 5;
 const FLOODS: i32 = 15;
 
 impl Threads {
+    /// All that is done runs on the threads of who asks.
+    pub(crate) fn alike() -> Self {
+        let here = Handle::current();
+        Self {
+            established: here.clone(),
+            newcomers: here.clone(),
+            floods: here,
+        }
+    }
+
     /// Whether the task that asks is one of a newcomer's.
     pub(crate) fn is_among_newcomers(&self) -> bool {
         Handle::try_current().is_ok_and(|here| here.id() == self.newcomers.id())
@@ -74,10 +84,10 @@ fn threads(name: &str, count: usize, niceness: i32) -> std::io::Result<Runtime> 
 
 /// Makes something as if it were made on these threads: a socket is watched where it was made, and
 /// one that others will use is not to wait for those who are less urgent.
-pub(crate) async fn made_on<F: Future>(threads: Option<&Handle>, making: F) -> F::Output {
+pub(crate) async fn made_on<F: Future>(threads: &Handle, making: F) -> F::Output {
     let mut making = pin!(making);
     std::future::poll_fn(|context| {
-        let _entered = threads.map(Handle::enter);
+        let _entered = threads.enter();
         making.as_mut().poll(context)
     })
     .await

@@ -18,8 +18,9 @@ use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_s
 use stanza::field::Origin;
 use tracing::{debug, warn};
 
-use crate::callback::client::{AddressGroup, AppClient};
+use crate::callback::client::AppClient;
 use crate::callback::event::OpenRequest;
+use crate::client_address::AddressGroup;
 use crate::connection::Connection;
 use crate::gateway::{Admission, Gateway};
 use crate::identity::{ConnectionId, Identity};
@@ -131,7 +132,7 @@ impl Door {
             .or_else(|| first_offered(request.headers()));
         let upgrade = hyper::upgrade::on(&mut *request);
         let (head, connection) = describe(request, identity, carried, address);
-        let connection = connection.of(AddressGroup::of(address));
+        let connection = connection.in_group(AddressGroup::of(address));
         let connection = connection.expiring(claimed.map(|claimed| claimed.expires));
         let expected = self.check_user(&connection)?;
         let enter = async move {

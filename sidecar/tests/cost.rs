@@ -127,7 +127,7 @@ fn measure(test: impl AsyncFnOnce(World)) {
         .enable_time()
         .build()
         .unwrap();
-    runtime.block_on(test(World::new()));
+    runtime.block_on(async { test(World::new()).await });
 }
 
 /// A gateway whose app answers at once and whose clients are in memory.

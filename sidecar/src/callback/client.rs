@@ -30,7 +30,6 @@ use crate::app_pool::AppPool;
 use crate::threads::made_on;
 use connection::{AppConnection, Request};
 use knocking::Knocking;
-pub use places::AddressGroup;
 use places::{Places, most_of, place};
 use response::{Response, Want};
 
@@ -62,7 +61,7 @@ pub struct AppClient {
     knocking: Knocking,
     pool: AppPool<AppConnection>,
     /// Where its sockets are watched.
-    threads: Option<Handle>,
+    threads: Handle,
     /// Which family answered last: `localhost` is both.
     prefer_v6: AtomicBool,
 }
@@ -98,7 +97,7 @@ impl AppClient {
             all: Semaphore::new(all),
             knocking: Knocking::new(places(settings.auth_concurrency)),
             pool: AppPool::new(settings.keep_alive, all),
-            threads: Handle::try_current().ok(),
+            threads: Handle::current(),
             prefer_v6: AtomicBool::new(false),
         }
     }
@@ -165,7 +164,7 @@ impl AppClient {
                 IpAddr::V4(Ipv4Addr::LOCALHOST)
             };
             let connecting = TcpStream::connect(SocketAddr::new(ip, self.port));
-            let connecting = made_on(self.threads.as_ref(), connecting);
+            let connecting = made_on(&self.threads, connecting);
             let connected = tokio::time::timeout(patience, connecting).await;
             match connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
                 Ok(stream) => {

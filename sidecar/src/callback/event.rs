@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use bytes::Bytes;
 
 use super::Target;
-use super::client::AddressGroup;
+use crate::client_address::AddressGroup;
 use crate::connection::Connection;
 use crate::identity::{ConnectionId, Identity};
 use crate::journal::Orphan;

@@ -230,7 +230,7 @@ impl Connection {
             Some(end) => {
                 let behind = self.read.split_off(end);
                 let bytes = std::mem::replace(&mut self.read, behind);
-                Head::read(scan, bytes).map(Some)
+                Head::read(scan, bytes, self.port.trusted_proxy(self.peer)).map(Some)
             }
             None if self.read.len() > self.port.longest_head() => {
                 Err(head::too_long(self.port.longest_head()))
@@ -260,7 +260,7 @@ impl Connection {
             http1,
             stop,
         } = self;
-        let seat = Arc::new(port.with_this_request(&head, peer));
+        let seat = Arc::new(port.with_a_request_of(head.client, peer));
         let asked = Asked {
             peer,
             head: head.bytes.len(),

@@ -5,10 +5,12 @@
 use std::cmp::Reverse;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::client_address::neighbourhood;
 
 #[derive(Debug)]
 pub(crate) struct Crowd {
@@ -187,17 +189,6 @@ impl Group {
     }
 }
 
-/// Whom an address stands for: with IPv6 one host has all of a /64 (RFC 7421).
-pub(crate) fn neighbourhood(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => {
-            let network = v6.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,17 +251,5 @@ mod tests {
         assert!(is_out(&light[0]), "it is older, and weighs the same");
         assert_eq!(crowd.enter(v4(3)).1, 1);
         assert!(is_out(&heavy));
-    }
-
-    #[test]
-    fn one_host_is_one_address() {
-        let same = |a: &str, b: &str| {
-            let parse = |text: &str| neighbourhood(text.parse().unwrap());
-            parse(a) == parse(b)
-        };
-        assert!(same("2001:db8::1", "2001:db8::ffff"));
-        assert!(!same("2001:db8::1", "2001:db8:0:1::1"));
-        assert!(same("::ffff:192.0.2.1", "192.0.2.1"));
-        assert!(!same("192.0.2.1", "192.0.2.2"));
     }
 }

@@ -37,7 +37,7 @@ pub fn head(stream: &[u8], piece: usize) -> Outcome {
             Ok(Some(end)) => end,
             Err(refusal) => return Outcome::Refused(refusal.status.as_u16(), refusal.message),
         };
-        return match Head::read(&scan, stream[..end].to_vec()) {
+        return match Head::read(&scan, stream[..end].to_vec(), None) {
             Err(refusal) => Outcome::Refused(refusal.status.as_u16(), refusal.message),
             Ok(read) => Outcome::Request {
                 lines: read.lines,

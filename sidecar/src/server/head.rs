@@ -20,6 +20,8 @@ pub(super) struct Head {
     pub bytes: Vec<u8>,
     pub lines: usize,
     pub body: Body,
+    /// Whose request a trusted proxy brings.
+    pub client: Option<IpAddr>,
 }
 
 /// Why a head is refused: the answer, and the value of the metric's label.
@@ -61,8 +63,13 @@ impl Scan {
 }
 
 impl Head {
-    /// Takes a whole head: `bytes` end where it does.
-    pub(super) fn read(scan: &Scan, mut bytes: Vec<u8>) -> Result<Self, Refusal> {
+    /// Takes a whole head: `bytes` end where it does. `proxy`: the peer, if it is a trusted one, with
+    /// all that are.
+    pub(super) fn read(
+        scan: &Scan,
+        mut bytes: Vec<u8>,
+        proxy: Option<(SocketAddr, &[IpNet])>,
+    ) -> Result<Self, Refusal> {
         const FEW: usize = 64;
         // First, as httparse holds text only.
         make_readable(&mut bytes)?;
@@ -82,16 +89,15 @@ impl Head {
         })?;
         check_host(&request)?;
         let body = body(&request)?;
-        Ok(Self { bytes, lines, body })
-    }
-
-    /// Whose request it is, where the peer is a trusted proxy.
-    pub(super) fn client(&self, peer: SocketAddr, trusted: &[IpNet]) -> IpAddr {
-        let mut headers = vec![httparse::EMPTY_HEADER; self.lines];
-        let mut request = httparse::Request::new(&mut headers);
-        // What was read before can be read again.
-        let _ = request.parse(&self.bytes);
-        client_address::of(peer, named(&request, "x-forwarded-for"), trusted)
+        let client = proxy.map(|(peer, trusted)| {
+            client_address::of(peer, named(&request, "x-forwarded-for"), trusted)
+        });
+        Ok(Self {
+            bytes,
+            lines,
+            body,
+            client,
+        })
     }
 }
 
@@ -270,7 +276,7 @@ mod tests {
             assert_eq!(end, at_once);
         }
         let end = at_once?.expect("a whole head");
-        Head::read(&scan, text[..end].to_vec())
+        Head::read(&scan, text[..end].to_vec(), None)
     }
 
     #[track_caller]

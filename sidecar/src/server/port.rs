@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::crowd::{Crowd, Seat};
-use super::head::{self, Head, Refusal};
+use super::head::{self, Refusal};
 use super::http1::Http1;
 use super::{Asked, Entrance, Request, Server};
 use crate::budget::{Charge, Way};
@@ -104,18 +104,21 @@ impl Port {
 
     /// Whether the peer may say for whom it speaks before the first request.
     pub(super) fn takes_proxy_protocol(&self, peer: SocketAddr) -> bool {
-        self.server.gateway.settings.identity.proxy_protocol && self.is_trusted_proxy(peer)
+        self.server.gateway.settings.identity.proxy_protocol && self.trusted_proxy(peer).is_some()
     }
 
-    fn is_trusted_proxy(&self, peer: SocketAddr) -> bool {
+    /// The peer, if it is one, with all that are.
+    pub(super) fn trusted_proxy(&self, peer: SocketAddr) -> Option<(SocketAddr, &[IpNet])> {
+        let all = self
+            .server
+            .gateway
+            .settings
+            .identity
+            .trusted_proxies
+            .as_deref()?;
         let ip = peer.ip().to_canonical();
-        self.entrance == Entrance::Clients
-            && self.trusted_proxies().iter().any(|net| net.contains(&ip))
-    }
-
-    fn trusted_proxies(&self) -> &[IpNet] {
-        let identity = &self.server.gateway.settings.identity;
-        identity.trusted_proxies.as_deref().unwrap_or_default()
+        let trusted = self.entrance == Entrance::Clients && all.iter().any(|net| net.contains(&ip));
+        trusted.then_some((peer, all))
     }
 
     /// A head that is longer than one of ours may be counts among what waits for the app.
@@ -142,12 +145,8 @@ impl Port {
     }
 
     /// The same where it is known whose request a proxy brings: its client's, who pays for it.
-    pub(super) fn with_this_request(&self, head: &Head, peer: SocketAddr) -> Seat {
-        if !self.is_trusted_proxy(peer) {
-            return self.with_a_request(peer);
-        }
-        let client = head.client(peer, self.trusted_proxies());
-        self.seat(&self.requests, client, peer)
+    pub(super) fn with_a_request_of(&self, client: Option<IpAddr>, peer: SocketAddr) -> Seat {
+        self.seat(&self.requests, client.unwrap_or(peer.ip()), peer)
     }
 
     pub(super) fn between_requests(&self, peer: SocketAddr) -> Seat {

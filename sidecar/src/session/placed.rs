@@ -12,7 +12,6 @@ use tracing::debug;
 
 use super::Session;
 use crate::callback::Transport;
-use crate::threads::Threads;
 
 /// What is next after a session was polled.
 pub(super) enum Step {
@@ -71,11 +70,7 @@ where
     /// On the threads where its client was let in, for the beginning.
     pub(crate) fn begin(mut session: Box<Session<S, T>>) {
         let gateway = Arc::clone(session.gateway.gateway());
-        if gateway
-            .threads
-            .as_ref()
-            .is_some_and(Threads::is_among_newcomers)
-        {
+        if gateway.threads.is_among_newcomers() {
             session.goes_aside();
         }
         gateway.sessions.spawn(Self(Some(session)));
@@ -86,11 +81,12 @@ where
         let flood = session.flood;
         debug!(connection = %session.connection.id, flood, "moves to other threads");
         let placed = Self(Some(session));
-        match &gateway.threads {
-            Some(threads) if flood => gateway.sessions.spawn_on(placed, &threads.floods),
-            Some(threads) => gateway.sessions.spawn_on(placed, &threads.established),
-            None => gateway.sessions.spawn(placed),
+        let threads = if flood {
+            &gateway.threads.floods
+        } else {
+            &gateway.threads.established
         };
+        gateway.sessions.spawn_on(placed, threads);
     }
 }
 

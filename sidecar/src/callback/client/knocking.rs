@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::places::{most_of, place};
 use crate::callback::SendError;
-use crate::server::crowd::neighbourhood;
+use crate::client_address::neighbourhood;
 
 #[derive(Debug)]
 pub(super) struct Knocking {

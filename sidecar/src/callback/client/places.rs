@@ -1,19 +1,10 @@
 //! Places for requests to the app. No address has more than its share of them, however many
 //! connections it has; so those of other addresses always find one, and wait for no crowd.
 
-use std::hash::{BuildHasher, RandomState};
-use std::net::IpAddr;
-use std::sync::LazyLock;
-
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::callback::SendError;
-use crate::server::crowd::neighbourhood;
-
-/// Addresses that share their places: as few as a byte can tell apart, as each connection
-/// remembers its own. Nobody can know whom it shares with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AddressGroup(u8);
+use crate::client_address::AddressGroup;
 
 #[derive(Debug)]
 pub(super) struct Places {
@@ -28,28 +19,21 @@ pub(super) struct Place<'a> {
     _of_all: SemaphorePermit<'a>,
 }
 
-impl AddressGroup {
-    pub fn of(address: IpAddr) -> Self {
-        static HASHES: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-        let [group, ..] = HASHES.hash_one(neighbourhood(address)).to_le_bytes();
-        Self(group)
-    }
-}
-
 impl Places {
     /// So many in all, and for each group of addresses.
     pub(super) fn new(all: usize, of_group: usize) -> Self {
-        let groups = usize::from(u8::MAX) + 1;
         Self {
             all: Semaphore::new(all),
-            of_group: (0..groups).map(|_| Semaphore::new(of_group)).collect(),
+            of_group: (0..AddressGroup::COUNT)
+                .map(|_| Semaphore::new(of_group))
+                .collect(),
         }
     }
 
     /// When there is one: among those of its group first, then among all.
     pub(super) async fn take(&self, group: AddressGroup) -> Result<Place<'_>, SendError> {
         Ok(Place {
-            _of_group: place(&self.of_group[usize::from(group.0)]).await?,
+            _of_group: place(&self.of_group[group.index()]).await?,
             _of_all: place(&self.all).await?,
         })
     }
@@ -75,7 +59,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_crowd_of_one_address_leaves_places_to_others() {
-        let (crowd, other) = (AddressGroup(1), AddressGroup(2));
+        let (crowd, other) = (AddressGroup::from(1), AddressGroup::from(2));
         let places = Places::new(4, 3);
         let mut taken = Vec::new();
         for _ in 0..3 {
