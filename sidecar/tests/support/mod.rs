@@ -38,7 +38,8 @@ pub use midway::Midway;
 pub use raw::Raw;
 pub use tokens::Signer;
 
-use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How long anything may take that should happen.
@@ -64,16 +65,22 @@ pub async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) 
 }
 
 /// A port that is free on both families and that no outgoing connection takes meanwhile, as it
-/// lies below the range that the kernel chooses from.
+/// lies below the range that the kernel chooses from. No other test gets it, in whatever process:
+/// it is this one's by a UDP socket of the same number, until the process ends.
 pub fn free_port() -> u16 {
-    let free = |port: &u16| {
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok()
-            && TcpListener::bind((Ipv6Addr::UNSPECIFIED, *port)).is_ok()
+    static OURS: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
+    let reserved = |port: u16| UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).ok();
+    let free = |port: u16| {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok()
+            && TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).is_ok()
     };
-    std::iter::repeat_with(|| {
+    let (port, reserved) = std::iter::repeat_with(|| {
         12_000 + u16::try_from(uuid::Uuid::new_v4().as_u128() % 20_000).unwrap()
     })
     .take(1000)
-    .find(free)
-    .expect("a free port")
+    .filter_map(|port| Some((port, reserved(port)?)))
+    .find(|(port, _)| free(*port))
+    .expect("a free port");
+    OURS.lock().unwrap().push(reserved);
+    port
 }
